@@ -1,0 +1,145 @@
+"""dataset.json: what a folder of shards holds. Written by synthgen, read by both tools.
+
+Folders may be local or, for reading, any fsspec URL.
+"""
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from posecore.errors import UserError
+from posecore.sample import FORMAT_VERSION
+
+MANIFEST_NAME = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar: its file name within the folder, its number of samples, and the sha256 of its bytes."""
+
+    file: str
+    count: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of dataset.json. `kind` is "synthetic" (labelled) or "real" (unlabelled)."""
+
+    name: str
+    kind: str
+    shards: tuple[Shard, ...]
+    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe_hash: str = ""
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    skeletons: dict[str, Any] = field(default_factory=dict)
+    licences: list[dict[str, str]] = field(default_factory=list)
+    rejects: dict[str, int] = field(default_factory=dict)
+    statistics: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def num_samples(self) -> int:
+        return sum(shard.count for shard in self.shards)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a dataset folder.
+
+    Raises:
+        UserError: no dataset.json there, not readable as one, or of another format version.
+    """
+    location = join_url(folder, MANIFEST_NAME)
+    try:
+        with fsspec.open(location, "rb") as file:
+            content = json.loads(file.read())
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: no {MANIFEST_NAME} there; is it a dataset folder that was rendered to its end?"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{location}: cannot be read as JSON ({error})") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{location}: format version {version}, this program reads {FORMAT_VERSION}; render the data again"
+        )
+    try:
+        shards = tuple(Shard(**shard) for shard in content.pop("shards"))
+        return Manifest(shards=shards, **content)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{location}: not a dataset manifest of format version {FORMAT_VERSION} ({error})") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write dataset.json; it appears whole or not at all."""
+    content = asdict(manifest)
+    write_atomically(folder / MANIFEST_NAME, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file through a temporary neighbour and a rename, so that no reader ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def join_url(folder: str | Path, name: str) -> str:
+    """Path of a file within a folder that is a local path or a URL."""
+    return f"{str(folder).rstrip('/')}/{name}"
+
+
+def read_records(stream: IO[bytes], name: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Records of an open tar: key and members, in the order of the file.
+
+    Raises:
+        UserError: the tar is truncated or damaged; `name` says which.
+    """
+    key, members = "", {}
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for info in tar:
+                content = tar.extractfile(info)
+                if content is None:
+                    continue
+                next_key, _, member = info.name.partition(".")
+                if next_key != key and members:
+                    yield key, members
+                    members = {}
+                key = next_key
+                members[member] = content.read()
+                if len(members[member]) != info.size:
+                    raise tarfile.ReadError("unexpected end of data")
+    except (tarfile.TarError, EOFError) as error:
+        last = f" after key {key}" if key else ""
+        raise UserError(f"{name}: damaged or truncated{last} ({error}); render this shard again") from None
+    if members:
+        yield key, members
+
+
+def iterate_dataset(folder: str | Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """All records of a dataset in order.
+
+    Raises:
+        UserError: the manifest or a shard is missing or damaged.
+    """
+    for shard in read_manifest(folder).shards:
+        location = join_url(folder, shard.file)
+        try:
+            with fsspec.open(location, "rb") as stream:
+                yield from read_records(stream, location)
+        except FileNotFoundError:
+            raise UserError(f"{location}: missing, though {MANIFEST_NAME} lists it; render with --resume") from None
