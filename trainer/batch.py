@@ -1,8 +1,8 @@
 """One training batch: the typed boundary between the data streams and the model.
 
-Conventions: images are RGB float32 in [0, 1]; joints are normalised, x_norm = 2 * x_px / width - 1, y down, so the centre of pixel i
-lies at (2i + 1) / width - 1; camera axes are OpenCV's (x right, y down, z forward), metres. What is not known is None (a whole
-field) or weighted 0 (a joint) or NaN (a rotation): never filled in.
+Conventions: images are RGB float32 in [0, 1]; joints are normalised, x_norm = 2 * x_px / width - 1, y down, so the
+centre of pixel i lies at (2i + 1) / width - 1; camera axes are OpenCV's (x right, y down, z forward), metres. What is not
+known is None (a whole field) or weighted 0 (a joint) or NaN (a rotation): never filled in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Batch:
     joint_weight: torch.Tensor | None = None
     """[B, K] float32: 1 inside the frame and known (visible or hidden), else 0."""
     visibility: torch.Tensor | None = None
-    """[B, K] uint8: 0 outside the frame, 1 hidden by something else, 2 hidden by the subject itself, 3 visible."""
+    """[B, K] uint8: 0 outside the frame, 1 hidden by something else, 2 by the subject itself, 3 visible."""
     joints_cam: torch.Tensor | None = None
     """[B, K, 3] metres, camera frame."""
     rotations_cam: torch.Tensor | None = None
