@@ -1,0 +1,1 @@
+"""Subjects: numbers in, a posed mesh with joints out. numpy only."""

@@ -1,0 +1,440 @@
+"""Dress a body at rest: garments, shoes, hair and hats cut from MakeHuman's helper meshes and from the body itself.
+
+Conventions: rest pose, metres, z up, facing -y. A garment is where a field over rest space is negative; fields are in
+metres, so that a body vertex deep inside one can be left out (it would only poke through the cloth). Every piece
+carries skinning weights, so clothes follow shape and pose by themselves.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+import numpy as np
+
+PART_NAMES = ("skin", "eyes", "top", "bottom", "shoes", "hair", "hat")
+
+TopKind = Literal["none", "tank", "short", "long"]
+BottomKind = Literal["none", "briefs", "shorts", "trousers", "skirt"]
+HairKind = Literal["bald", "short", "bob", "long"]
+HatKind = Literal["none", "beanie", "cap"]
+
+# Share of the arm (shoulder to wrist) and of the leg (hip to ankle) that a kind covers, at cut 0 and at cut 1.
+_SLEEVE_RANGE = {"tank": (-0.01, 0.03), "short": (0.18, 0.52), "long": (0.75, 1.0)}
+_LEG_RANGE = {"briefs": (0.1, 0.13), "shorts": (0.2, 0.5), "trousers": (0.72, 0.99), "skirt": (0.3, 0.92)}
+# Tops over bottoms, cloth over skin: the smallest distance that keeps two layers apart at the mesh's own coarseness.
+_LAYER_M = 0.004
+_HAIR_THICKNESS_M = {"short": 0.012, "bob": 0.018, "long": 0.016}
+
+
+@dataclass(frozen=True)
+class Wardrobe:
+    """What someone wears. Numbers lie in [0, 1] but for thickness_m.
+
+    Attributes:
+        sleeve, leg: length of sleeves and legs (or skirt), from the kind's shortest to its longest.
+        hem: how far the top reaches down: 0 waist, 1 below the hips.
+        neckline: 0 a high collar, 1 a deep and wide neck.
+        looseness: 0 skin-tight, 1 wide; opens hems, sleeves and trouser legs.
+        tucked: whether the top ends inside the bottom.
+        boots: shaft height of the shoes, from the ankle to half the shin.
+        hair_volume: thickness of the hair, from half to twice its kind's.
+        hair_length: where a bob or long hair ends, from its kind's shortest to its longest.
+        thickness_m: cloth thickness, 0.001 to 0.03.
+    """
+
+    top: TopKind = "short"
+    bottom: BottomKind = "trousers"
+    sleeve: float = 0.5
+    leg: float = 1.0
+    hem: float = 0.5
+    neckline: float = 0.3
+    looseness: float = 0.3
+    tucked: bool = False
+    shoes: bool = True
+    boots: float = 0.0
+    hair: HairKind = "short"
+    hair_volume: float = 0.33
+    hair_length: float = 0.5
+    hat: HatKind = "none"
+    thickness_m: float = 0.004
+
+    def __post_init__(self) -> None:
+        for name, kinds in (("top", TopKind), ("bottom", BottomKind), ("hair", HairKind), ("hat", HatKind)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(f"Wardrobe.{name}={getattr(self, name)!r}: choose one of {', '.join(get_args(kinds))}")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.type is float or item.type == "float":
+                low, high = (0.001, 0.03) if item.name == "thickness_m" else (0, 1)
+                if not low <= value <= high:
+                    raise ValueError(f"Wardrobe.{item.name}={value}: must lie in [{low}, {high}]")
+
+
+@dataclass(frozen=True, eq=False)
+class DressedBody:
+    """A body with what it wears, at rest and ready to be skinned.
+
+    Attributes:
+        vertices: [V,3] float32 m; rest: [V,3] float32 m, before cloth was pushed outwards (texture space).
+        weights: [V,B] float32 skinning weights.
+        faces: [F,4] int32; face_parts: [F] uint8 into PART_NAMES. Every vertex belongs to a face.
+    """
+
+    vertices: np.ndarray
+    rest: np.ndarray
+    weights: np.ndarray
+    faces: np.ndarray
+    face_parts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One garment: rest points, where the cloth lies, weights, faces of its own vertices."""
+
+    part: str
+    rest: np.ndarray
+    vertices: np.ndarray
+    weights: np.ndarray
+    faces: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Landmarks of a shaped body at rest, and the source meshes with their normals."""
+
+    vertices: np.ndarray
+    normals: dict[str, np.ndarray]
+    weights: np.ndarray
+    faces: dict[str, np.ndarray]
+    bones: dict[str, int]
+    heads: np.ndarray
+    keypoints: dict[str, np.ndarray]
+    head_top: np.ndarray
+    arm_weight: np.ndarray
+    head_weight: np.ndarray
+    ground_z: float
+    scale: float
+
+    def head(self, bone: str) -> np.ndarray:
+        return self.heads[self.bones[bone]]
+
+
+def dress(
+    vertices: np.ndarray,
+    heads: np.ndarray,
+    weights: np.ndarray,
+    faces: dict[str, np.ndarray],
+    bone_names: tuple[str, ...],
+    keypoints: dict[str, np.ndarray],
+    wardrobe: Wardrobe,
+) -> DressedBody:
+    """Dress a shaped body.
+
+    Args:
+        vertices: [V,3] of the whole baked mesh at rest; heads: [B,3]; weights: [V,B].
+        faces: groups body, eyes, tights, skirt, hair, [F,4] each.
+        keypoints: rest positions of nose, eyes and ears.
+        wardrobe: what to wear.
+
+    Returns:
+        The dressed body; body faces wholly under cloth are left out.
+    """
+    frame = _frame(vertices, heads, weights, faces, bone_names, keypoints)
+    pieces, hidden = [], np.zeros(len(vertices), bool)
+    for piece, covered in _garments(frame, wardrobe):
+        pieces.append(piece)
+        hidden |= covered
+    body_faces = faces["body"][~hidden[faces["body"]].all(1)]
+    return _assemble(vertices, weights, body_faces, faces["eyes"], pieces)
+
+
+def _garments(frame: _Frame, wardrobe: Wardrobe):
+    """Each worn piece, with the body vertices [V] that lie deep under it."""
+    if wardrobe.bottom != "none":
+        yield _bottom(frame, wardrobe)
+    if wardrobe.top != "none":
+        yield _top(frame, wardrobe)
+    if wardrobe.shoes:
+        yield _shoes(frame, wardrobe)
+    if wardrobe.hair != "bald":
+        yield _scalp_hair(frame, wardrobe)
+        if wardrobe.hair in ("bob", "long"):
+            yield _hanging_hair(frame, wardrobe)
+    if wardrobe.hat != "none":
+        yield _hat(frame, wardrobe)
+
+
+def _top(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    hem_top, hem_bottom = _waist_z(frame) - 0.02 * frame.scale, frame.head("upperleg01.L")[2] - 0.1 * frame.scale
+    hem_z = hem_top if wardrobe.tucked else hem_top + wardrobe.hem * (hem_bottom - hem_top)
+    sleeve_m = _within(_SLEEVE_RANGE[wardrobe.top], wardrobe.sleeve) * _arm_length(frame)
+    along = _along_arm(frame)
+    z = frame.vertices[:, 2]
+    field = np.maximum(along - sleeve_m, np.where(frame.arm_weight > 0.5, -0.1, hem_z - z))
+    field = np.maximum(field, _neck_field(frame, wardrobe.neckline, wide=wardrobe.top == "tank"))
+    offset = np.full(len(z), wardrobe.thickness_m + (0 if wardrobe.tucked else _LAYER_M))
+    if not wardrobe.tucked:
+        chest_z = frame.head("spine01")[2]
+        open_hem = np.clip((chest_z - z) / (chest_z - hem_z), 0, 1) * (1 - frame.arm_weight)
+        offset += wardrobe.looseness * 0.03 * frame.scale * open_hem
+    offset += wardrobe.looseness * 0.022 * frame.scale * np.clip(along / max(sleeve_m, 0.1), 0, 1)
+    return _cloth(frame, "top", "tights", field, offset), _covered(field, offset)
+
+
+def _bottom(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    hip_z, ankle_z = frame.head("upperleg01.L")[2], frame.head("foot.L")[2]
+    hem_z = hip_z - _within(_LEG_RANGE[wardrobe.bottom], wardrobe.leg) * (hip_z - ankle_z)
+    z = frame.vertices[:, 2]
+    waist_z = _waist_z(frame) - (0.05 * frame.scale if wardrobe.bottom == "briefs" else 0)
+    field = np.maximum(np.maximum(z - waist_z, hem_z - z), np.where(frame.arm_weight > 0.3, 0.1, -0.1))
+    offset = np.full(len(z), wardrobe.thickness_m + (_LAYER_M if wardrobe.tucked else 0))
+    if wardrobe.bottom == "skirt":
+        crotch_z = hip_z - 0.1 * frame.scale
+        return _cloth(frame, "bottom", "skirt", field, offset), _covered(np.maximum(field, crotch_z - z), offset)
+    if wardrobe.bottom != "briefs":
+        offset += wardrobe.looseness * 0.03 * frame.scale * np.clip((hip_z - z) / (hip_z - hem_z), 0, 1)
+    return _cloth(frame, "bottom", "tights", field, offset), _covered(field, offset)
+
+
+def _shoes(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    ankle_z, knee_z = frame.head("foot.L")[2], frame.head("lowerleg01.L")[2]
+    z = frame.vertices[:, 2]
+    top_z = ankle_z + 0.005 * frame.scale + wardrobe.boots * 0.5 * (knee_z - ankle_z)
+    field = np.maximum(z - top_z, np.where(frame.arm_weight > 0.3, 0.1, -0.1))
+    offset = np.full(len(z), 0.007 * frame.scale)
+    piece = _cloth(frame, "shoes", "tights", field, offset)
+    sole = np.clip(1 - (piece.rest[:, 2] - frame.ground_z) / (0.03 * frame.scale), 0, 1)
+    vertices = piece.vertices.copy()
+    vertices[:, 2] -= 0.012 * frame.scale * sole
+    return _Piece(piece.part, piece.rest, vertices, piece.weights, piece.faces), _covered(field, offset)
+
+
+def _scalp_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    field = _scalp_field(frame)
+    # Thin at the hairline, full from three centimetres inside it.
+    offset = 0.002 + _hair_thickness(frame, wardrobe) * np.clip(-field / (0.03 * frame.scale), 0, 1)
+    return _cloth(frame, "hair", "body", field, offset), np.zeros(len(field), bool)
+
+
+def _hanging_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    neck_z, ear = frame.head("neck01")[2], frame.keypoints["left_ear"]
+    chest_z = frame.head("spine01")[2]
+    low, high = (ear[2] - 0.04 * frame.scale, neck_z) if wardrobe.hair == "bob" else (neck_z - 0.03, chest_z - 0.1)
+    end_z = low + wardrobe.hair_length * (high - low)
+    _, y, z = frame.vertices.T
+    # Free the face: nothing hangs in front of the ears but what lies above the brow.
+    brow_z = frame.keypoints["left_eye"][2] + 0.05 * frame.scale
+    face = np.minimum(ear[1] - 0.012 * frame.scale - y, brow_z - z)
+    field = np.maximum(end_z - z, face)
+    offset = np.full(len(z), 0.006 * frame.scale)
+    return _cloth(frame, "hair", "hair", field, offset), np.zeros(len(z), bool)
+
+
+def _hat(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
+    eye, ear = frame.keypoints["left_eye"], frame.keypoints["left_ear"]
+    _, y, z = frame.vertices.T
+    front_z, ear_z = eye[2] + 0.055 * frame.scale, ear[2] + (0.03 if wardrobe.hat == "beanie" else 0.045) * frame.scale
+    line_z = ear_z + (front_z - ear_z) * (y - ear[1]) / (eye[1] - ear[1])
+    field = np.where(frame.head_weight > 0.5, line_z - z, 0.1)
+    hair_m = 0.0 if wardrobe.hair == "bald" else _hair_thickness(frame, wardrobe)
+    offset = np.full(len(z), hair_m + 0.007)
+    piece = _cloth(frame, "hat", "body", field, offset)
+    if wardrobe.hat == "cap":
+        piece = _add_brim(piece, frame, front_z)
+    return piece, _covered(field, offset)
+
+
+def _add_brim(piece: _Piece, frame: _Frame, front_z: float) -> _Piece:
+    """A visor: an arc from temple to temple, three rings forwards."""
+    rim = piece.vertices[np.abs(piece.rest[:, 2] - front_z) < 0.03 * frame.scale]
+    centre_y = rim[:, 1].min() + 0.075 * frame.scale
+    half_width = 0.068 * frame.scale
+    angles = np.linspace(-1.25, 1.25, 13)
+    rings = []
+    for ring, reach in enumerate((0.0, 0.55, 1.0)):
+        forward = (0.075 + 0.065 * reach) * frame.scale
+        x = half_width * (1 + 0.12 * reach) * np.sin(angles)
+        y = centre_y - forward * np.cos(angles)
+        z = front_z + (0.012 - 0.008 * ring - 0.012 * np.sin(angles) ** 2 * reach) * np.ones_like(x)
+        rings.append(np.stack([x, y, z], 1))
+    brim = np.concatenate(rings).astype(np.float32)
+    grid = np.arange(len(brim)).reshape(3, -1) + len(piece.vertices)
+    quads = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], -1).reshape(-1, 4)
+    weights = np.zeros((len(brim), piece.weights.shape[1]), np.float32)
+    weights[:, frame.bones["head"]] = 1
+    return _Piece(
+        piece.part,
+        np.concatenate([piece.rest, brim]),
+        np.concatenate([piece.vertices, brim]),
+        np.concatenate([piece.weights, weights]),
+        np.concatenate([piece.faces, quads.astype(np.int32)]),
+    )
+
+
+def _frame(vertices, heads, weights, faces, bone_names, keypoints) -> _Frame:
+    bones = {name: k for k, name in enumerate(bone_names)}
+    arm = [k for name, k in bones.items() if name.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger"))]
+    body = np.unique(faces["body"])
+    head_top = vertices[body[vertices[body, 2].argmax()]]
+    return _Frame(
+        vertices=vertices,
+        normals={name: vertex_normals(vertices, faces[name]) for name in ("tights", "body", "skirt", "hair")},
+        weights=weights,
+        faces=faces,
+        bones=bones,
+        heads=heads,
+        keypoints=keypoints,
+        head_top=head_top,
+        arm_weight=weights[:, arm].sum(1),
+        head_weight=weights[:, [k for name, k in bones.items() if name in ("head", "neck03")]].sum(1),
+        ground_z=float(vertices[body, 2].min()),
+        scale=float(head_top[2] - vertices[body, 2].min()) / 1.7,
+    )
+
+
+def _waist_z(frame: _Frame) -> float:
+    return float(frame.head("spine04")[2] + 0.02 * frame.scale)
+
+
+def _hair_thickness(frame: _Frame, wardrobe: Wardrobe) -> float:
+    return _HAIR_THICKNESS_M[wardrobe.hair] * _within((0.5, 2.0), wardrobe.hair_volume) * frame.scale
+
+
+def _arm_length(frame: _Frame) -> float:
+    shoulder, elbow, wrist = (frame.head(f"{bone}.L") for bone in ("upperarm01", "lowerarm01", "wrist"))
+    return float(np.linalg.norm(elbow - shoulder) + np.linalg.norm(wrist - elbow))
+
+
+def _along_arm(frame: _Frame) -> np.ndarray:
+    """Distance along the nearer arm from the shoulder, m; fades to -0.1 on the trunk."""
+    along = np.full(len(frame.vertices), -0.1)
+    for side, sign in (("L", 1), ("R", -1)):
+        shoulder, elbow, wrist = (frame.head(f"{bone}.{side}") for bone in ("upperarm01", "lowerarm01", "wrist"))
+        upper, lower = elbow - shoulder, wrist - elbow
+        upper_m, lower_m = np.linalg.norm(upper), np.linalg.norm(lower)
+        distance = np.minimum((frame.vertices - shoulder) @ upper / upper_m, upper_m)
+        distance = distance + np.maximum((frame.vertices - elbow) @ lower / lower_m, 0)
+        mixed = frame.arm_weight * distance - 0.1 * (1 - frame.arm_weight)
+        along = np.where(frame.vertices[:, 0] * sign > 0, mixed, along)
+    return along
+
+
+def _neck_field(frame: _Frame, neckline: float, wide: bool) -> np.ndarray:
+    """Positive inside the hole for the neck: above a plane that dips to the front, near the neck's axis."""
+    neck = frame.head("neck01")
+    dip = np.radians(_within((10, 40), neckline))
+    height = _within((0.05, -0.06), neckline) * frame.scale
+    plane = (frame.vertices - neck) @ np.array([0, -np.sin(dip), np.cos(dip)]) - height
+    radius = (_within((0.07, 0.13), neckline) + (0.02 if wide else 0)) * frame.scale
+    from_axis = np.hypot(frame.vertices[:, 0], frame.vertices[:, 1] - neck[1])
+    hole = np.minimum(plane, radius - from_axis)
+    return np.maximum(hole, np.where(frame.head_weight > 0.5, 0.05, -1))
+
+
+def _scalp_field(frame: _Frame) -> np.ndarray:
+    """Negative on the scalp: above a hairline that runs from the forehead over the ears to the nape."""
+    eye, ear = frame.keypoints["left_eye"], frame.keypoints["left_ear"]
+    _, y, z = frame.vertices.T
+    forehead_z = eye[2] + 0.62 * (frame.head_top[2] - eye[2])
+    nape_z = ear[2] - 0.045 * frame.scale
+    # From the ear forwards the line climbs to the forehead (steeply at the temple), backwards it falls to the nape.
+    forwards = np.clip((ear[1] - y) / (ear[1] - eye[1]), 0, 1)
+    backwards = np.clip((y - ear[1]) / (0.05 * frame.scale), 0, 1)
+    line_z = ear[2] + 0.02 * frame.scale + (forehead_z - ear[2] - 0.02 * frame.scale) * np.sqrt(forwards)
+    line_z = line_z + (nape_z - ear[2] - 0.02 * frame.scale) * backwards
+    field = np.where(frame.head_weight > 0.5, line_z - z, 0.1)
+    for side in ("left_ear", "right_ear"):
+        from_ear = np.linalg.norm((frame.vertices - frame.keypoints[side]) / np.array([1.0, 1.0, 1.4]), axis=1)
+        field = np.maximum(field, 0.024 * frame.scale - from_ear)
+    return field
+
+
+def _within(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
+
+
+def _covered(field: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Body vertices so deep under cloth that no opening shows them."""
+    return field < -(0.02 + 1.5 * offset)
+
+
+def _cloth(frame: _Frame, part: str, source: str, field: np.ndarray, offset: np.ndarray) -> _Piece:
+    """Cut a source mesh where the field is 0 and push it outwards by the offset."""
+    used = np.unique(frame.faces[source])
+    pushed = frame.vertices + frame.normals[source] * offset[:, None]
+    carried = np.concatenate([frame.vertices[used], pushed[used], frame.weights[used]], 1)
+    new_index = np.full(len(field), -1, np.int32)
+    new_index[used] = np.arange(len(used), dtype=np.int32)
+    carried, faces = cut(carried, new_index[frame.faces[source]], field[used])
+    return _Piece(part, carried[:, :3], carried[:, 3:6], carried[:, 6:], faces)
+
+
+def cut(values: np.ndarray, faces: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the part of a mesh where field < 0, with a smooth rim.
+
+    Faces that reach inside stay; their outer vertices slide along the edges to where the field is 0.
+
+    Args:
+        values: [V,C] positions and whatever else vertices carry (all interpolated alike); faces: [F,4]; field: [V].
+
+    Returns:
+        Values [V2,C] float32 and faces [F2,4] int32 of the part that stays.
+    """
+    faces = faces[(field[faces] < 0).any(1)]
+    used, flat = np.unique(faces, return_inverse=True)
+    faces = flat.reshape(faces.shape).astype(np.int32)
+    values, field = values[used].astype(np.float32), field[used]
+    outside = field >= 0
+    edges = np.concatenate([np.stack([faces[:, k], faces[:, (k + 1) % 4]], 1) for k in range(4)])
+    edges = np.concatenate([edges, edges[:, ::-1]])
+    crossing = edges[outside[edges[:, 0]] & ~outside[edges[:, 1]]]
+    out, inn = crossing.T
+    share = (field[inn] / (field[inn] - field[out]))[:, None].astype(np.float32)
+    moved, hits = _mean_at(out, values[inn] + share * (values[out] - values[inn]), len(values))
+    result = np.where((hits > 0)[:, None], moved, values)
+    # A corner that touches the inside only across a quad has no crossing edge: it goes between its moved neighbours.
+    stranded = outside & (hits == 0)
+    around = edges[stranded[edges[:, 0]] & (hits[edges[:, 1]] > 0)]
+    between, near = _mean_at(around[:, 0], result[around[:, 1]], len(values))
+    return np.where((near > 0)[:, None], between, result).astype(np.float32), faces
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals [V,3]; 0 for vertices of no face."""
+    normal = np.cross(vertices[faces[:, 2]] - vertices[faces[:, 0]], vertices[faces[:, 3]] - vertices[faces[:, 1]])
+    total = np.stack(
+        [np.bincount(faces.reshape(-1), np.repeat(normal[:, axis], 4), minlength=len(vertices)) for axis in range(3)],
+        1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return (total / np.where(length == 0, 1, length)).astype(np.float32)
+
+
+def _mean_at(index: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the values [N,C] that go to each of `size` rows, and how many went there."""
+    total = np.zeros((size, values.shape[1]), np.float32)
+    np.add.at(total, index, values)
+    count = np.bincount(index, minlength=size)
+    return total / np.maximum(count, 1)[:, None], count
+
+
+def _assemble(vertices, weights, body_faces, eye_faces, pieces: list[_Piece]) -> DressedBody:
+    """Body, eyes and pieces as one mesh; vertices that no face uses (helpers, skin under cloth) are left out."""
+    all_vertices, all_rest, all_weights = [vertices], [vertices], [weights]
+    faces = [body_faces, eye_faces]
+    parts = [np.full(len(body_faces), PART_NAMES.index("skin")), np.full(len(eye_faces), PART_NAMES.index("eyes"))]
+    start = len(vertices)
+    for piece in pieces:
+        all_vertices.append(piece.vertices)
+        all_rest.append(piece.rest)
+        all_weights.append(piece.weights)
+        faces.append(piece.faces + start)
+        parts.append(np.full(len(piece.faces), PART_NAMES.index(piece.part)))
+        start += len(piece.vertices)
+    used, flat = np.unique(np.concatenate(faces), return_inverse=True)
+    return DressedBody(
+        vertices=np.concatenate(all_vertices)[used].astype(np.float32),
+        rest=np.concatenate(all_rest)[used].astype(np.float32),
+        weights=np.concatenate(all_weights)[used].astype(np.float32),
+        faces=flat.reshape(-1, 4).astype(np.int32),
+        face_parts=np.concatenate(parts).astype(np.uint8),
+    )

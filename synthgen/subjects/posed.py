@@ -1,0 +1,39 @@
+"""A posed subject: the mesh, joints and part ids that every engine renders and every label derives from.
+
+Conventions: world axes, z up, metres; at heading 0 the subject faces -y and its left is +x.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class PosedSubject:
+    """One subject at one moment.
+
+    Attributes:
+        vertices: [V,3] float32, world, m.
+        faces: [F,4] int32 quads, counter-clockwise seen from outside; a triangle repeats its last index.
+        face_parts: [F] uint8, index into part_names.
+        part_names: what each part is made of, e.g. "skin", "top"; a part may have no face.
+        rest: [V,3] float32, m: where each vertex lies at rest, so that procedural patterns stick to the body.
+        joints_world: [J,3] float64, m, in the order of the skeleton's joints.
+        rotations: [J,3,3] float64 local rotations; G_j = G_parent L_j turns the world-aligned rest pose.
+        limb_radius_m: [J] float64: how deep the joint lies under the surface; 0 for points on the surface.
+        skeleton: name of the skeleton.
+        uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
+        texture_asset: id of the asset that uv points into, or None.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    face_parts: np.ndarray
+    part_names: tuple[str, ...]
+    rest: np.ndarray
+    joints_world: np.ndarray
+    rotations: np.ndarray
+    limb_radius_m: np.ndarray
+    skeleton: str
+    uv: np.ndarray | None = None
+    texture_asset: str | None = None

