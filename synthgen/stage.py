@@ -1,0 +1,194 @@
+"""Builds what a SceneSpec says: posed subjects, things and cameras as plain geometry, in world metres, for every engine alike.
+
+numpy only; nothing is drawn here and nothing is rendered.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from posecore.camera import Camera, look_at, project
+from posecore.transforms import invert_rigid, matrix_from_rotvec, transform_points
+from synthgen.scene import CameraSpec, FrameSpec, Material, PropSpec, SceneSpec
+from synthgen.subjects.human import HumanBody, pose_human
+from synthgen.subjects.mocap import Clip
+from synthgen.subjects.posed import PosedSubject
+
+_LEAST_CAMERA_HEIGHT_M = 0.1
+_FRAMING_STEPS = 8
+_FLOOR_SIZE_M = 60.0
+_WALL_SIZE_M = 40.0
+_RING = 24  # corners of round props
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """An unlabelled mesh: `vertices` [V, 3], quads `faces` [F, 4] (a triangle repeats its last index), one material."""
+
+    name: str
+    vertices: np.ndarray
+    faces: np.ndarray
+    material: Material
+    smooth: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A scene as geometry.
+
+    Attributes:
+        subjects: for each frame, each subject, posed. Faces, parts and rest positions are the same in all frames.
+        things: floor, wall and props, the same in all frames.
+        cameras: one for each view, the same in all frames.
+    """
+
+    spec: SceneSpec
+    subjects: tuple[tuple[PosedSubject, ...], ...]
+    things: tuple[Thing, ...]
+    cameras: tuple[Camera, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectLibrary:
+    """The bodies and motions that specs refer to."""
+
+    body: HumanBody
+    clips: dict[str, Clip]
+
+    @property
+    def clip_durations_s(self) -> dict[str, float]:
+        return {name: clip.duration_s for name, clip in self.clips.items()}
+
+
+def build_stage(spec: SceneSpec, library: SubjectLibrary) -> Stage:
+    """All geometry of a scene."""
+    subjects = tuple(_pose_frame(spec, frame, library) for frame in spec.frames)
+    points = np.concatenate([subject.vertices for frame in subjects for subject in frame]).astype(np.float64)
+    cameras = tuple(place_camera(camera, points, spec.width, spec.height) for camera in spec.cameras)
+    return Stage(spec=spec, subjects=subjects, things=tuple(_things(spec, points, cameras[0])), cameras=cameras)
+
+
+def place_camera(spec: CameraSpec, points: np.ndarray, width: int, height: int) -> Camera:
+    """Stand a camera so that the points fill the picture as the spec says.
+
+    It looks along the spec's direction; distance and sideways place are found by a few fixed-point steps on the projected
+    box. A camera that would stand below 0.1 m above the ground is raised to that height and tilted back to its target.
+
+    Args:
+        points: [N, 3] world metres.
+    """
+    focal_px = 0.5 * min(width, height) / np.tan(np.deg2rad(spec.fov_deg) / 2)
+    K = np.array([[focal_px, 0.0, width / 2], [0.0, focal_px, height / 2], [0.0, 0.0, 1.0]])
+    azimuth, elevation = np.deg2rad(spec.azimuth_deg), np.deg2rad(spec.elevation_deg)
+    towards_camera = np.array(
+        [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
+    )
+    low, high = points.min(axis=0), points.max(axis=0)
+    target = (low + high) / 2
+    wanted_px = spec.fill * min(width, height)
+    wanted_centre = np.array([width * (0.5 + spec.shift[0]), height * (0.5 + spec.shift[1])])
+    radius = np.linalg.norm(high - low) / 2
+    distance = radius * focal_px * 2 / wanted_px
+    for _ in range(_FRAMING_STEPS):
+        position = target + distance * towards_camera
+        position[2] = max(position[2], _LEAST_CAMERA_HEIGHT_M)
+        camera = Camera(width, height, K, look_at(position, target, np.deg2rad(spec.roll_deg)))
+        depth = transform_points(camera.cam_from_world, points)[:, 2]
+        if depth.min() < 0.1 * distance:
+            distance *= 1.5
+            continue
+        pixels = project(camera, points)
+        box_low, box_high = pixels.min(axis=0), pixels.max(axis=0)
+        distance *= (box_high - box_low).max() / wanted_px
+        off_px = (box_low + box_high) / 2 - wanted_centre
+        right_and_down = camera.cam_from_world[:2, :3]
+        target = target + (off_px / focal_px * distance) @ right_and_down
+    return camera
+
+
+def _pose_frame(spec: SceneSpec, frame: FrameSpec, library: SubjectLibrary) -> tuple[PosedSubject, ...]:
+    return tuple(
+        pose_human(library.body, library.clips, subject.shape, subject.wardrobe, pose, position_m)
+        for subject, pose, position_m in zip(spec.subjects, frame.poses, frame.positions_m, strict=True)
+    )
+
+
+def _things(spec: SceneSpec, points: np.ndarray, camera: Camera) -> list[Thing]:
+    centre = np.array([*points.mean(axis=0)[:2], 0.0])
+    world, things = spec.world, []
+    if world.floor is not None:
+        corners = _FLOOR_SIZE_M / 2 * np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        things.append(Thing("floor", corners, np.array([[0, 1, 2, 3]]), world.floor, smooth=False))
+    if world.wall is not None:
+        things.append(_wall(spec, points, centre, camera, world.wall))
+    for number, prop in enumerate(spec.props):
+        vertices, faces = _form(prop.form)
+        vertices = _place_prop(prop, vertices, centre, points, camera)
+        things.append(Thing(f"prop-{number}", vertices, faces, prop.material, smooth=prop.form == "ball"))
+    return things
+
+
+def _wall(spec: SceneSpec, points: np.ndarray, centre: np.ndarray, camera: Camera, material: Material) -> Thing:
+    forward = camera.cam_from_world[2, :3] * [1, 1, 0]
+    forward = matrix_from_rotvec(np.array([0, 0, np.deg2rad(spec.world.wall_turn_deg)])) @ (
+        forward / np.linalg.norm(forward)
+    )
+    # far enough behind that no limb reaches through it
+    distance = ((points - centre) @ forward).max() + spec.world.wall_distance_m
+    right = np.cross(forward, [0, 0, 1.0])
+    low, high = -0.05, _WALL_SIZE_M / 2
+    corners = [
+        centre + distance * forward + side * _WALL_SIZE_M / 2 * right + [0, 0, height]
+        for side, height in ((-1, low), (1, low), (1, high), (-1, high))
+    ]
+    return Thing("wall", np.array(corners), np.array([[0, 1, 2, 3]]), material, smooth=False)
+
+
+def _place_prop(
+    prop: PropSpec, vertices: np.ndarray, centre: np.ndarray, points: np.ndarray, camera: Camera
+) -> np.ndarray:
+    turn = np.linalg.multi_dot([matrix_from_rotvec(a) for a in np.diag(np.deg2rad(prop.turn_deg))])
+    if prop.role == "clutter":
+        azimuth, distance_m = np.deg2rad(prop.place[0]), prop.place[1]
+        reach = np.linalg.norm((points - centre)[:, :2], axis=1).max()
+        direction = np.array([np.sin(azimuth), -np.cos(azimuth), 0])
+        scaled = vertices * prop.size
+        return (scaled + [0, 0, prop.size[2] / 2]) @ turn.T + centre + (reach + distance_m) * direction
+    in_camera = transform_points(camera.cam_from_world, points)
+    nearest = in_camera[:, 2].min()
+    depth = nearest * (1 - 0.6 * prop.place[2])
+    pixels = project(camera, points)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    pixel = low + np.array(prop.place[:2]) * (high - low)
+    at = np.array([*((pixel - camera.K[:2, 2]) / camera.K[0, 0] * depth), depth])
+    size_m = prop.size[0] * (high - low).max() / camera.K[0, 0] * depth
+    return transform_points(invert_rigid(camera.cam_from_world), at + size_m * vertices @ turn.T)
+
+
+def _form(form: str) -> tuple[np.ndarray, np.ndarray]:
+    """Unit shapes: vertices within a cube of side 1 about the origin, and quads facing outwards."""
+    match form:
+        case "box":
+            vertices = np.array([[x, y, z] for z in (-0.5, 0.5) for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
+            faces = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
+            return vertices, np.array(faces)
+        case "ball":
+            angles = np.linspace(0, np.pi, _RING // 2 + 1)
+            return _revolve(0.5 * np.sin(angles), -0.5 * np.cos(angles))
+        case "cylinder":
+            return _revolve(np.array([0, 0.5, 0.5, 0]), np.array([-0.5, -0.5, 0.5, 0.5]))
+        case "cone":
+            return _revolve(np.array([0, 0.5, 0]), np.array([-0.5, -0.5, 0.5]))
+    raise ValueError(f"unknown form {form!r}")
+
+
+def _revolve(radii: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A profile from bottom to top, turned about z."""
+    angles = np.arange(_RING) * 2 * np.pi / _RING
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    rings = [np.column_stack([r * circle, np.full(_RING, h)]) for r, h in zip(radii, heights, strict=True)]
+    faces = []
+    for ring in range(len(radii) - 1):
+        here, there = ring * _RING + np.arange(_RING), (ring + 1) * _RING + np.arange(_RING)
+        faces.append(np.stack([here, np.roll(here, -1), np.roll(there, -1), there], axis=1))
+    return np.concatenate(rings), np.concatenate(faces)
