@@ -1,7 +1,8 @@
 """Times the analytic skeleton image, forward and backward, against the plain per-edge formula; compares peak memory.
 
 Run from the repository: `python benchmarks/skeleton_image.py --threads 1`. The plain formula is the reference of
-tests/trainer/models/test_skeleton_image.py: every edge's distance map, an exponential an edge, the maximum in each group.
+tests/trainer/models/test_skeleton_image.py: every edge's distance map, an exponential an
+edge, the maximum in each group.
 """
 
 import argparse

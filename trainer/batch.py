@@ -1,8 +1,8 @@
 """One training batch: the typed boundary between the data streams and the model.
 
 Conventions: images are RGB float32 in [0, 1]; joints are normalised, x_norm = 2 * x_px / width - 1, y down, so the
-centre of pixel i lies at (2i + 1) / width - 1; camera axes are OpenCV's (x right, y down, z forward), metres. What is not
-known is None (a whole field) or weighted 0 (a joint) or NaN (a rotation): never filled in.
+centre of pixel i lies at (2i + 1) / width - 1; camera axes are OpenCV's (x right, y down, z forward), metres. What is
+not known is None (a whole field) or weighted 0 (a joint) or NaN (a rotation): never filled in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Batch:
     joints_cam: torch.Tensor | None = None
     """[B, K, 3] metres, camera frame."""
     rotations_cam: torch.Tensor | None = None
-    """[B, K, 3, 3] global rotations from the rest pose in the camera frame (R_cam_from_world @ G); NaN where unknown."""
+    """[B, K, 3, 3] global rotations from the rest pose, camera axes (R_cam_from_world @ G); NaN where unknown."""
     camera_K: torch.Tensor | None = None
     """[B, 3, 3] intrinsics in pixels of the crop."""
     box: torch.Tensor | None = None

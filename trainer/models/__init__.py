@@ -1,1 +1,1 @@
-"""The five parts of the model: encoder, pose head, uplift, analytic skeleton image, image renderer; and their discriminator."""
+"""The five parts of the model (encoder, pose head, uplift, skeleton image, image renderer) and their discriminator."""

