@@ -1,7 +1,8 @@
 """What the data part of a training configuration may say: sizes, cropping, augmentation and caching.
 
-Strict and frozen: an unknown key or an impossible range is refused with the path to the field. Ranges are (low, high),
-probabilities lie in 0..1, lengths carry their unit. `trainer.config` embeds `DataConfig` as its `data` section.
+Strict and frozen: an unknown key or an impossible range is refused with the path to the field. Ranges are (low,
+high), probabilities lie in 0..1, lengths carry their unit. `trainer.config` embeds `DataConfig` as its `data`
+section.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-PositiveRange = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)
-]
+PositiveRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
 
 
 class _Section(BaseModel):
@@ -37,7 +36,9 @@ class CropConfig(_Section):
     )
     margin: float = Field(1.25, gt=0, description="Side of the unjittered crop as a multiple of the box's longer side.")
     scale: PositiveRange = Field((0.85, 1.2), description="Random factor on the crop's side, log-uniform.")
-    shift: float = Field(0.08, ge=0, le=1, description="Random shift, at most this fraction of the crop's side each way.")
+    shift: float = Field(
+        0.08, ge=0, le=1, description="Random shift, at most this fraction of the crop's side each way."
+    )
     roll_deg: float = Field(15.0, ge=0, le=180, description="Random roll about the optical axis, normal, this sigma.")
     roll_probability: Probability = 0.5
     flip_probability: Probability = Field(0.5, description="Horizontal mirroring: image, joints, sides and rotations.")
