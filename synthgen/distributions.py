@@ -1,10 +1,10 @@
 """What a recipe may vary: tagged values in YAML, drawn by one function.
 
-    0.5                                                   constant
-    {uniform: [0.2, 0.8]}
-    {log_uniform: [0.1, 10]}
-    {normal: {mean: 0, sd: 10, low: -30, high: 30}}       truncated to low..high by drawing again
-    {choice: {walk: 3, run: 1}}                           names with weights, which need not sum to 1
+0.5                                                   constant
+{uniform: [0.2, 0.8]}
+{log_uniform: [0.1, 10]}
+{normal: {mean: 0, sd: 10, low: -30, high: 30}}       truncated to low..high by drawing again
+{choice: {walk: 3, run: 1}}                           names with weights, which need not sum to 1
 """
 
 import math
@@ -128,7 +128,7 @@ def _parse_number(value: Any) -> Distribution:
             "expected a number or one of {uniform: [low, high]}, {log_uniform: [low, high]}, "
             f"{{normal: {{mean, sd, low, high}}}}, got {value!r}"
         )
-    (tag, content), = value.items()
+    ((tag, content),) = value.items()
     match tag, content:
         case "uniform", [low, high]:
             low, high = _ordered(low, high)

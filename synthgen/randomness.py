@@ -1,7 +1,7 @@
 """The one source of random numbers: named, independent streams.
 
-A stream depends on seed, scene, attempt and its name alone, never on worker or order. Every knob draws from the stream of its
-own name, so a new knob, or another distribution for one, changes no other draw.
+A stream depends on seed, scene, attempt and its name alone, never on worker or order. Every knob draws from the
+stream of its own name, so a new knob, or another distribution for one, changes no other draw.
 """
 
 import zlib

@@ -1,6 +1,7 @@
 """Draws scenes: a recipe and a number give a SceneSpec.
 
-All randomness of synthgen is here. A chooser chooses and a builder builds: what is chosen here is built from the SceneSpec elsewhere.
+All randomness of synthgen is here. A chooser chooses and a builder builds: what is chosen here is built from the
+SceneSpec elsewhere.
 """
 
 import colorsys
@@ -34,6 +35,7 @@ _SKIN_DARK = np.array([0.24, 0.15, 0.11])
 _HAIR_COLOURS = (
     (0.05, 0.04, 0.04), (0.16, 0.10, 0.06), (0.33, 0.20, 0.11), (0.62, 0.46, 0.26), (0.42, 0.17, 0.08), (0.6, 0.6, 0.6),
 )  # fmt: skip
+_IRIS_COLOURS = ((0.16, 0.09, 0.05), (0.28, 0.17, 0.08), (0.3, 0.4, 0.48), (0.32, 0.38, 0.22))
 
 
 def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float], attempt: int = 0) -> SceneSpec:
@@ -89,18 +91,29 @@ def _sample_human(recipe: Recipe, draws: Draws) -> HumanSpec:
         wardrobe=wardrobe,
         materials={
             "skin": _sample_skin(draws.stream("skin")),
+            "lips": _sample_lips(draws.stream("skin")),
             "hair": _sample_hair(draws.stream("hair_colour")),
-            "eyes": Material("plain", ((0.85, 0.83, 0.8), (0.2, 0.15, 0.1)), 1.0, (0.0, 0.0, 0.0), 0.25),
+            "eyes": _plain((0.85, 0.83, 0.8), 0.25),
+            "iris": _plain(_IRIS_COLOURS[draws.stream("iris").integers(len(_IRIS_COLOURS))], 0.2),
             **fabrics,
         },
     )
 
 
-def _sample_skin(rng: np.random.Generator) -> Material:
+def _skin_colour(rng: np.random.Generator) -> np.ndarray:
     place = rng.uniform(0, 2)
     ends = (_SKIN_LIGHT, _SKIN_MIDDLE) if place < 1 else (_SKIN_MIDDLE, _SKIN_DARK)
     colour = ends[0] + (place % 1) * (ends[1] - ends[0])
-    colour = np.clip(colour * rng.uniform(0.92, 1.08, 3), 0, 1)
+    return np.clip(colour * rng.uniform(0.92, 1.08, 3), 0, 1)
+
+
+def _sample_lips(rng: np.random.Generator) -> Material:
+    colour = np.clip(_skin_colour(rng) * np.array([0.95, 0.68, 0.68]), 0, 1)  # the skin's own stream: the same skin
+    return _plain(_colour(colour), 0.45)
+
+
+def _sample_skin(rng: np.random.Generator) -> Material:
+    colour = _skin_colour(rng)
     reddened = np.clip(colour * np.array([1.06, 0.93, 0.92]), 0, 1)
     return Material("noise", (_colour(colour), _colour(reddened)), 14.0, (0.0, 0.0, 0.0), float(rng.uniform(0.4, 0.7)))
 
@@ -112,9 +125,7 @@ def _sample_hair(rng: np.random.Generator) -> Material:
     return Material("noise", (_colour(colour), _colour(strands)), 60.0, (0.0, 0.0, 0.0), roughness, bump=0.4)
 
 
-def _sample_frame(
-    recipe: Recipe, clip_durations_s: dict[str, float], scene_draws: Draws, draws: Draws
-) -> FrameSpec:
+def _sample_frame(recipe: Recipe, clip_durations_s: dict[str, float], scene_draws: Draws, draws: Draws) -> FrameSpec:
     pose = recipe.subject.pose
     clip, lower_clip = draws.choice("clip", pose.clips), draws.choice("lower_clip", pose.clips)
     is_mixed = draws.chance("mixed_lower_body", pose.mixed_lower_body)
@@ -247,6 +258,10 @@ def sample_material(recipe: MaterialRecipe, draws: Draws) -> Material:
         roughness=draws.number("roughness", recipe.roughness),
         bump=draws.number("bump", recipe.bump),
     )
+
+
+def _plain(colour: Colour, roughness: float) -> Material:
+    return Material("plain", (colour, colour), 1.0, (0.0, 0.0, 0.0), roughness)
 
 
 def _colour(values: np.ndarray | tuple[float, ...]) -> Colour:

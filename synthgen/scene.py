@@ -1,8 +1,9 @@
 """What a scene is: every number that was drawn, and nothing that follows from them.
 
-A SceneSpec is frozen and JSON-able; it travels with each sample as its provenance. Nothing right of it draws: the same spec gives
-the same geometry, labels and, on one machine, the same pixels. World: z up, metres, ground at z = 0. Angles in degrees:
-an azimuth of 0 looks at a subject's face when its heading is 0, and grows towards its left side (+x). Colours are sRGB, 0..1.
+A SceneSpec is frozen and JSON-able; it travels with each sample as its provenance. Nothing right of it draws: the
+same spec gives the same geometry, labels and, on one machine, the same pixels. World: z up, metres, ground at z = 0.
+Angles in degrees: an azimuth of 0 looks at a subject's face when its heading is 0, and grows towards its left side
+(+x). Colours are sRGB, 0..1.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,6 +1,6 @@
-"""Builds what a SceneSpec says: posed subjects, things and cameras as plain geometry, in world metres, for every engine alike.
+"""Builds what a SceneSpec says, as plain geometry for every engine alike: posed subjects, things and cameras.
 
-numpy only; nothing is drawn here and nothing is rendered.
+World metres. numpy only; nothing is drawn here and nothing is rendered.
 """
 
 from dataclasses import dataclass
@@ -71,8 +71,9 @@ def build_stage(spec: SceneSpec, library: SubjectLibrary) -> Stage:
 def place_camera(spec: CameraSpec, points: np.ndarray, width: int, height: int) -> Camera:
     """Stand a camera so that the points fill the picture as the spec says.
 
-    It looks along the spec's direction; distance and sideways place are found by a few fixed-point steps on the projected
-    box. A camera that would stand below 0.1 m above the ground is raised to that height and tilted back to its target.
+    It looks along the spec's direction; distance and sideways place are found by a few fixed-point steps on the
+    projected box. A camera that would stand below 0.1 m above the ground is raised to that height and tilted back to
+    its target.
 
     Args:
         points: [N, 3] world metres.
@@ -153,7 +154,7 @@ def _place_prop(
         reach = np.linalg.norm((points - centre)[:, :2], axis=1).max()
         direction = np.array([np.sin(azimuth), -np.cos(azimuth), 0])
         scaled = vertices * prop.size
-        return (scaled + [0, 0, prop.size[2] / 2]) @ turn.T + centre + (reach + distance_m) * direction
+        return (scaled + np.array([0, 0, prop.size[2] / 2])) @ turn.T + centre + (reach + distance_m) * direction
     in_camera = transform_points(camera.cam_from_world, points)
     nearest = in_camera[:, 2].min()
     depth = nearest * (1 - 0.6 * prop.place[2])

@@ -1,8 +1,8 @@
 """The Cycles engine: one Blender scene per process, its content replaced for each stage.
 
-Settings come from measurements (DECISIONS.md): a small world importance map and the fast denoiser prefilter are what make small
-frames cheap; persistent data stays off, since it renders stale textures. Blender's camera looks along -z with y up; ours
-(OpenCV) is turned by half a turn about x.
+Settings come from measurements (DECISIONS.md): a small world importance map and the fast denoiser prefilter are what
+make small frames cheap; persistent data stays off, since it renders stale textures. Blender's camera looks along -z
+with y up; ours (OpenCV) is turned by half a turn about x.
 """
 
 import os
@@ -224,9 +224,7 @@ def _corner_mask(faces: np.ndarray) -> np.ndarray:
 
 def _new_light(name: str, spec: LightSpec, centre: np.ndarray) -> bpy.types.Object:
     azimuth, elevation = np.deg2rad(spec.azimuth_deg), np.deg2rad(spec.elevation_deg)
-    direction = np.array(
-        [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
-    )
+    direction = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     light = bpy.data.lights.new(name, spec.kind.upper())
     light.color = linear(spec.colour)[:3]
     irradiance = _SUN_W_PER_M2 * spec.strength
@@ -277,7 +275,7 @@ def _read_passes(path: Path) -> Passes:
 
 def _open_image_io():
     """OpenImageIO as the bpy wheel bundles it (there is none of that name on its own path)."""
-    bundled = Path(bpy.__file__).parent / f"{bpy.app.version[0]}.{bpy.app.version[1]}"
+    bundled = Path(bpy.utils.resource_path("LOCAL"))
     folder = bundled / "python" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

@@ -106,9 +106,7 @@ def _connect_bump(
     tree.links.new(bump.outputs["Normal"], shader.inputs["Normal"])
 
 
-def _connect_texture(
-    tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types.Image, tint: Colour
-) -> None:
+def _connect_texture(tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types.Image, tint: Colour) -> None:
     texture = _new(tree, "ShaderNodeTexImage", image=image)
     mix = _new(tree, "ShaderNodeMix", data_type="RGBA", blend_type="MULTIPLY")
     mix.inputs["Factor"].default_value = 1.0

