@@ -13,7 +13,7 @@ import numpy as np
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec
-from synthgen.subjects.human_bake import VARIATIONS
+from synthgen.subjects.human_bake import BAKE_VERSION, VARIATIONS
 from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress
 from synthgen.subjects.mocap import (
     DRIVERS,
@@ -102,11 +102,21 @@ class HumanBody:
     bone_weights: np.ndarray
     faces: dict[str, np.ndarray]
     keypoints: dict[str, tuple[np.ndarray, np.ndarray]]
+    lip_weight: np.ndarray
 
     @staticmethod
     def load(npz: Path) -> "HumanBody":
-        """Read what bake_human wrote."""
+        """Read what bake_human wrote.
+
+        Raises:
+            ValueError: it was baked by another version of this code.
+        """
         with np.load(npz) as data:
+            version = int(data["bake_version"]) if "bake_version" in data.files else 1
+            if version != BAKE_VERSION:
+                raise ValueError(
+                    f"{npz}: baked as version {version}, this code needs {BAKE_VERSION}: delete it, bake again"
+                )
             names = [str(name) for name in data["keypoint_names"]]
             row, vertex, weight = data["keypoint_row"], data["keypoint_vertex"], data["keypoint_weight"]
             return HumanBody(
@@ -123,6 +133,7 @@ class HumanBody:
                 bone_weights=data["bone_weights"],
                 faces={name.removeprefix("faces_"): data[name] for name in data.files if name.startswith("faces_")},
                 keypoints={name: (vertex[row == k], weight[row == k]) for k, name in enumerate(names)},
+                lip_weight=data["lip_weight"],
             )
 
     def bone(self, name: str) -> int:
@@ -364,7 +375,9 @@ def _sided(table: dict, joint: str):
 def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
     vertices, heads = shape_body(body, shape)
     keypoints = {name: weight @ vertices[index] for name, (index, weight) in body.keypoints.items()}
-    dressed = dress(vertices, heads, body.bone_weights, body.faces, body.bone_names, keypoints, wardrobe)
+    dressed = dress(
+        vertices, heads, body.bone_weights, body.faces, body.bone_names, keypoints, body.lip_weight, wardrobe
+    )
     joints = load_skeleton("human").joints
     body_vertices = np.unique(body.faces["body"])
     top = body_vertices[body.template[body_vertices, 2].argmax()]

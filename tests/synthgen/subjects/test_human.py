@@ -63,6 +63,7 @@ def macro_body() -> HumanBody:
         bone_weights=np.ones((1, 1), np.float32),
         faces={},
         keypoints={},
+        lip_weight=np.zeros(1),
     )
 
 
@@ -147,11 +148,10 @@ def test_every_outfit_is_a_sound_mesh_with_each_part_it_names(body, clips, wardr
     assert subject.rest.shape == subject.vertices.shape
     assert len(subject.face_parts) == len(subject.faces)
     worn = {PART_NAMES[part] for part in np.unique(subject.face_parts)}
-    expected = {"skin", "eyes"}
+    expected = {"skin", "lips", "eyes", "iris", "hair"}
     expected |= {"top"} if wardrobe.top != "none" else set()
     expected |= {"bottom"} if wardrobe.bottom != "none" else set()
     expected |= {"shoes"} if wardrobe.shoes else set()
-    expected |= {"hair"} if wardrobe.hair != "bald" else set()
     expected |= {"hat"} if wardrobe.hat != "none" else set()
     assert worn == expected
 
