@@ -121,3 +121,34 @@ def painted_clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
         return write_dataset(tmp_path_factory.mktemp("clips"), "real", rows)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose one checkpoint holds a small model with random weights."""
+    import torch
+
+    from trainer.checkpoint import save_checkpoint
+    from trainer.config import TrainConfig
+    from trainer.models.pose_model import build_pose_model
+
+    config = TrainConfig.model_validate(
+        {
+            "stage": "pretrain",
+            "data": {"input_size_px": 48},
+            "model": {
+                "encoder": {"name": "unet", "width": 8, "stem_stride": 2},
+                "skeleton_image": {"size": 24},
+                "pose_head": {"width": 8},
+                "uplift": {"width": 32, "blocks": 1},
+                "image_renderer": {"size": 24, "width": 8},
+            },
+            "schedule": {"steps": 1},
+        }
+    )
+    torch.manual_seed(0)
+    weights = build_pose_model(config.model, load_skeleton(config.skeleton), 48, pretrained=False).state_dict()
+    run = tmp_path_factory.mktemp("untrained") / "run"
+    run.mkdir()
+    save_checkpoint(run, 1, config, {"model": weights, "ema": weights}, {}, {}, keep=1)
+    return run
