@@ -8,6 +8,7 @@ root's is in camera axes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 
+from posecore.codec import encode_image
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet, draw_skeleton
 from posecore.skeleton import Skeleton, joint_map, load_skeleton
@@ -160,6 +162,45 @@ class PosePredictor:
             )
 
 
+def predict_files(
+    run: str | Path,
+    inputs: list[Path],
+    out: Path,
+    boxes: Path | None = None,
+    skeleton: str | None = None,
+    overlay: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> int:
+    """Predict on files and write JSON, and an overlay where asked; frames are streamed, never all held.
+
+    Args:
+        boxes: JSON as `read_boxes` takes it. overlay: as `write_overlay` takes it.
+
+    Returns:
+        The number of predictions.
+
+    Raises:
+        UserError: something cannot be read, or no pose can be given in that skeleton.
+    """
+    predictor = PosePredictor.load(run, skeleton, device)
+    ahead, pictures = itertools.tee(read_pictures(inputs, None if boxes is None else read_boxes(boxes)))
+    kept: list[Prediction] = []
+
+    def keeping() -> Iterator[Prediction]:
+        for prediction in predictor.predict(ahead):
+            kept.append(prediction)
+            yield prediction
+
+    if overlay is not None:
+        write_overlay(overlay, pictures, keeping())
+    else:
+        # Drawing nothing, the pictures need not be held either.
+        del pictures
+        kept.extend(predictor.predict(ahead))
+    write_predictions(out, kept)
+    return len(kept)
+
+
 def read_pictures(inputs: list[Path], boxes: dict[str, dict[int, list[float]]] | None = None) -> Iterator[Picture]:
     """Pictures, folders of pictures and videos, one picture after the other.
 
@@ -224,23 +265,28 @@ def draw_prediction(image: np.ndarray, prediction: Prediction) -> np.ndarray:
 
 
 def write_overlay(path: Path, pictures: Iterable[Picture], predictions: Iterable[Prediction], rate: float = 25) -> None:
-    """Draw predictions: into a video if `path` has a video's suffix, else one picture, or a sheet of up to 40.
+    """Draw predictions: into a video, a picture, or a folder, by the suffix of `path`.
+
+    A picture (.png) shows a single prediction at full size, several as a sheet of at most 40 spread over them all. A
+    path without suffix becomes a folder with one PNG for each picture.
 
     Raises:
         UserError: the suffix is neither a video's nor a picture's.
     """
-    drawn = (draw_prediction(p.image, q) for p, q in zip(pictures, predictions, strict=True))
+    suffix = path.suffix.lower()
+    if suffix not in VIDEO_SUFFIXES | IMAGE_SUFFIXES | {""}:
+        raise UserError(f"{path}: an overlay is a picture (.png), a video (.mp4) or a folder (no suffix)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        _write_video(path, drawn, rate)
-        return
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"{path}: an overlay is a picture (.png) or a video (.mp4)")
-    images = list(drawn)
-    if len(images) > 1:
-        chosen = np.linspace(0, len(images) - 1, min(len(images), _SHEET_PICTURES)).round().astype(int)
-        images = [contact_sheet([_fit(images[i], _SHEET_SIDE_PX) for i in chosen], columns=8)]
-    cv2.imwrite(str(path), cv2.cvtColor(images[0], cv2.COLOR_RGB2BGR))
+    pairs = zip(pictures, predictions, strict=True)
+    if suffix in VIDEO_SUFFIXES:
+        _write_video(path, (draw_prediction(picture.image, prediction) for picture, prediction in pairs), rate)
+    elif suffix in IMAGE_SUFFIXES:
+        _write_image(path, _sheet(draw_prediction(picture.image, prediction) for picture, prediction in pairs))
+    else:
+        path.mkdir(exist_ok=True)
+        for picture, prediction in pairs:
+            name = picture.name.replace("#", "-")
+            _write_image(path / f"{name}.png", draw_prediction(picture.image, prediction))
 
 
 def _warp_of(picture: Picture, crop: CropConfig, size: int) -> Any:
@@ -277,6 +323,27 @@ def _write_video(path: Path, images: Iterable[np.ndarray], rate: float) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         if stream is not None:
             container.mux(stream.encode())
+
+
+def _sheet(images: Iterable[np.ndarray]) -> np.ndarray:
+    """One image as it is, several as a sheet; of many, every second is dropped whenever there are too many."""
+    first, cells, step = None, [], 1
+    for index, image in enumerate(images):
+        first = image if index == 0 else first
+        if index % step == 0:
+            cells.append(_fit(image, _SHEET_SIDE_PX))
+        if len(cells) > 2 * _SHEET_PICTURES:
+            cells, step = cells[::2], 2 * step
+    if first is None:
+        raise UserError("there is nothing to draw: no picture was given")
+    if len(cells) == 1:
+        return first
+    chosen = np.linspace(0, len(cells) - 1, min(len(cells), _SHEET_PICTURES)).round().astype(int)
+    return contact_sheet([cells[i] for i in chosen], columns=8)
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.write_bytes(encode_image(image, "jpg" if path.suffix.lower() in (".jpg", ".jpeg") else "png"))
 
 
 def _fit(image: np.ndarray, side: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from posecore.errors import UserError
-from trainer.evaluate import evaluate
+from trainer.evaluate import evaluate, print_metrics
 
 METRICS = {"error_pct", "error_pct_min", "flip_rate", "pck_005", "pck_010", "pck_020", "oks_ap"}
 METRICS_3D = {"mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm"}
@@ -43,3 +43,11 @@ def test_real_data_are_judged_by_right_shuffled_and_blank_poses(untrained_run, p
 def test_data_of_another_body_plan_are_refused(untrained_run, painted_dataset):
     with pytest.raises(UserError, match="quadruped"):
         evaluate(untrained_run, painted_dataset(skeleton="quadruped"))
+
+
+def test_results_of_both_kinds_are_shown_as_a_table(judged, untrained_run, painted_clips, capsys):
+    print_metrics(judged)
+    print_metrics(evaluate(untrained_run, painted_clips()))
+    shown = capsys.readouterr().out
+    assert "OKS-AP" in shown
+    assert "shuffled" in shown

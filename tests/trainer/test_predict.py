@@ -12,6 +12,7 @@ from posecore.skeleton import load_skeleton
 from trainer.predict import (
     Picture,
     PosePredictor,
+    predict_files,
     read_boxes,
     read_pictures,
     write_overlay,
@@ -102,6 +103,16 @@ def test_a_video_is_read_frame_by_frame_and_drawn_into_a_video(predictor, photo,
         assert sum(1 for _ in container.decode(video=0)) == 5
 
 
+def test_files_are_predicted_in_one_go_with_json_and_overlay(untrained_run, photo, tmp_path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), photo)
+    count = predict_files(untrained_run, [tmp_path], tmp_path / "p.json", overlay=tmp_path / "sheet.png")
+    assert count == len(json.loads((tmp_path / "p.json").read_text())) == 2
+    assert (tmp_path / "sheet.png").is_file()
+    (tmp_path / "sheet.png").unlink()
+    assert predict_files(untrained_run, [tmp_path], tmp_path / "p.json") == 2
+
+
 def test_overlays_of_one_and_of_many_pictures_are_pictures(predictor, photo, tmp_path):
     one = [Picture("a", photo)]
     write_overlay(tmp_path / "one.png", one, predictor.predict(one))
@@ -109,6 +120,8 @@ def test_overlays_of_one_and_of_many_pictures_are_pictures(predictor, photo, tmp
     many = [Picture(str(i), photo) for i in range(10)]
     write_overlay(tmp_path / "many.png", many, predictor.predict(many))
     assert cv2.imread(str(tmp_path / "many.png")).shape[0] > 2 * 256
+    write_overlay(tmp_path / "folder", many[:2], predictor.predict(many[:2]))
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["0.png", "1.png"]
     with pytest.raises(UserError, match="overlay"):
         write_overlay(tmp_path / "x.txt", one, predictor.predict(one))
 
