@@ -15,6 +15,7 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec
 from synthgen.subjects.human_bake import BAKE_VERSION, VARIATIONS
 from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress
+from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import (
     DRIVERS,
     Clip,
@@ -398,20 +399,3 @@ def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
     # The mouth's inside lies close to the head's joint and would pass for its surface.
     radius[joints.index("head")] = 0.5 * np.linalg.norm(keypoints["left_ear"] - keypoints["right_ear"])
     return _Figure(dressed, heads, vertices[markers], body.bone_weights[markers], joint_from_points, radius)
-
-
-def joint_depths(joints: np.ndarray, surface: np.ndarray) -> np.ndarray:
-    """How deep each joint [J,3] lies under a surface given by its vertices [N,3], m.
-
-    The median over 14 directions (the cube's faces and corners) of the distance to the nearest vertex within 25
-    degrees; directions that meet nothing (or only another limb, more than three times the nearest distance away) do not
-    count.
-    """
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3)
-    directions = np.concatenate([np.eye(3), -np.eye(3), corners])
-    away = surface[None] - joints[:, None]
-    distance = np.linalg.norm(away, axis=2)
-    inside_cone = np.einsum("jni,di->djn", away, directions) > np.cos(np.radians(25)) * distance
-    nearest = np.where(inside_cone, distance, np.inf).min(2)
-    nearest[nearest > 3 * distance.min(1)] = np.nan
-    return np.nanmedian(nearest, axis=0)

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from synthgen.subjects.mesh import cut, ripple, vertex_normals
+
 PART_NAMES = ("skin", "lips", "eyes", "iris", "top", "bottom", "shoes", "hair", "hat")
 
 TopKind = Literal["none", "tank", "short", "long"]
@@ -217,7 +219,7 @@ def _scalp_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
     field = _scalp_field(frame)
     # Thin at the hairline, full from three centimetres inside it, with locks of a few centimetres.
     depth = np.clip(-field / (0.03 * frame.scale), 0, 1)
-    offset = 0.002 + _hair_thickness(frame, wardrobe) * depth * (1 + 0.25 * _ripple(frame.vertices / frame.scale))
+    offset = 0.002 + _hair_thickness(frame, wardrobe) * depth * (1 + 0.25 * ripple(frame.vertices / frame.scale))
     return _cloth(frame, "hair", "body", field, offset), np.zeros(len(field), bool)
 
 
@@ -260,7 +262,7 @@ def _hanging_hair(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray
     angle = across * np.radians(122 - 55 * below_neck)
     # The curtain starts inside the scalp's hair and comes out of it.
     girth = (1 - 0.25 * np.clip(1 - down / 0.25, 0, 1) ** 2) * (
-        1 + 0.05 * _ripple(np.stack([angle, 0 * angle, z / scale * 0.3], -1))
+        1 + 0.05 * ripple(np.stack([angle, 0 * angle, z / scale * 0.3], -1))
     )
     x = half_width * girth * np.sin(angle) * (1 - 0.1 * below_neck)
     y = centre_y + half_depth * girth * np.cos(angle)
@@ -284,12 +286,6 @@ def _back_y(frame: _Frame, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     tx, ty, tz = frame.vertices[trunk].T
     near = (np.abs(x[..., None] - tx) < reach) & (np.abs(z[..., None] - tz) < reach)
     return np.where(near, ty, -np.inf).max(-1)
-
-
-def _ripple(points: np.ndarray) -> np.ndarray:
-    """Smooth bumps in -1..1 over space [...,3] in metres, some three centimetres wide."""
-    x, y, z = np.moveaxis(points * 2 * np.pi, -1, 0)
-    return (np.sin(23 * x + 5 * z) + np.sin(19 * y - 11 * x) + np.sin(13 * z + 17 * y + 1)) / 3
 
 
 def _hat(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
@@ -404,7 +400,7 @@ def _scalp_field(frame: _Frame) -> np.ndarray:
     backwards = np.clip((y - ear[1]) / (0.05 * frame.scale), 0, 1)
     line_z = ear[2] + 0.02 * frame.scale + (forehead_z - ear[2] - 0.02 * frame.scale) * np.sqrt(forwards)
     line_z = line_z + (nape_z - ear[2] - 0.02 * frame.scale) * backwards
-    line_z = line_z + 0.004 * frame.scale * _ripple(frame.vertices / frame.scale)
+    line_z = line_z + 0.004 * frame.scale * ripple(frame.vertices / frame.scale)
     field = np.where(frame.head_weight > 0.5, line_z - z, 0.1)
     for side in ("left_ear", "right_ear"):
         from_ear = np.linalg.norm((frame.vertices - frame.keypoints[side]) / np.array([1.0, 1.0, 1.4]), axis=1)
@@ -430,55 +426,6 @@ def _cloth(frame: _Frame, part: str, source: str, field: np.ndarray, offset: np.
     new_index[used] = np.arange(len(used), dtype=np.int32)
     carried, faces = cut(carried, new_index[frame.faces[source]], field[used])
     return _Piece(part, carried[:, :3], carried[:, 3:6], carried[:, 6:], faces)
-
-
-def cut(values: np.ndarray, faces: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the part of a mesh where field < 0, with a smooth rim.
-
-    Faces that reach inside stay; their outer vertices slide along the edges to where the field is 0.
-
-    Args:
-        values: [V,C] positions and whatever else vertices carry (all interpolated alike); faces: [F,4]; field: [V].
-
-    Returns:
-        Values [V2,C] float32 and faces [F2,4] int32 of the part that stays.
-    """
-    faces = faces[(field[faces] < 0).any(1)]
-    used, flat = np.unique(faces, return_inverse=True)
-    faces = flat.reshape(faces.shape).astype(np.int32)
-    values, field = values[used].astype(np.float32), field[used]
-    outside = field >= 0
-    edges = np.concatenate([np.stack([faces[:, k], faces[:, (k + 1) % 4]], 1) for k in range(4)])
-    edges = np.concatenate([edges, edges[:, ::-1]])
-    crossing = edges[outside[edges[:, 0]] & ~outside[edges[:, 1]]]
-    out, inn = crossing.T
-    share = (field[inn] / (field[inn] - field[out]))[:, None].astype(np.float32)
-    moved, hits = _mean_at(out, values[inn] + share * (values[out] - values[inn]), len(values))
-    result = np.where((hits > 0)[:, None], moved, values)
-    # A corner that touches the inside only across a quad has no crossing edge: it goes between its moved neighbours.
-    stranded = outside & (hits == 0)
-    around = edges[stranded[edges[:, 0]] & (hits[edges[:, 1]] > 0)]
-    between, near = _mean_at(around[:, 0], result[around[:, 1]], len(values))
-    return np.where((near > 0)[:, None], between, result).astype(np.float32), faces
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals [V,3]; 0 for vertices of no face."""
-    normal = np.cross(vertices[faces[:, 2]] - vertices[faces[:, 0]], vertices[faces[:, 3]] - vertices[faces[:, 1]])
-    total = np.stack(
-        [np.bincount(faces.reshape(-1), np.repeat(normal[:, axis], 4), minlength=len(vertices)) for axis in range(3)],
-        1,
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.where(length == 0, 1, length)).astype(np.float32)
-
-
-def _mean_at(index: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the values [N,C] that go to each of `size` rows, and how many went there."""
-    total = np.zeros((size, values.shape[1]), np.float32)
-    np.add.at(total, index, values)
-    count = np.bincount(index, minlength=size)
-    return total / np.maximum(count, 1)[:, None], count
 
 
 def _iris(vertices: np.ndarray, eye_faces: np.ndarray) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""Small operations on quad meshes at rest: cutting, normals, how deep joints lie, bumps.
+
+Conventions: vertices [V,3] in metres, faces [F,4] int32 counter-clockwise seen from outside, triangles repeat their last
+index.
+"""
+
+import numpy as np
+
+
+def cut(values: np.ndarray, faces: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the part of a mesh where field < 0, with a smooth rim.
+
+    Faces that reach inside stay; their outer vertices slide along the edges to where the field is 0.
+
+    Args:
+        values: [V,C] positions and whatever else vertices carry (all interpolated alike); faces: [F,4]; field: [V].
+
+    Returns:
+        Values [V2,C] float32 and faces [F2,4] int32 of the part that stays.
+    """
+    faces = faces[(field[faces] < 0).any(1)]
+    used, flat = np.unique(faces, return_inverse=True)
+    faces = flat.reshape(faces.shape).astype(np.int32)
+    values, field = values[used].astype(np.float32), field[used]
+    outside = field >= 0
+    edges = np.concatenate([np.stack([faces[:, k], faces[:, (k + 1) % 4]], 1) for k in range(4)])
+    edges = np.concatenate([edges, edges[:, ::-1]])
+    crossing = edges[outside[edges[:, 0]] & ~outside[edges[:, 1]]]
+    out, inn = crossing.T
+    share = (field[inn] / (field[inn] - field[out]))[:, None].astype(np.float32)
+    moved, hits = _mean_at(out, values[inn] + share * (values[out] - values[inn]), len(values))
+    result = np.where((hits > 0)[:, None], moved, values)
+    # A corner that touches the inside only across a quad has no crossing edge: it goes between its moved neighbours.
+    stranded = outside & (hits == 0)
+    around = edges[stranded[edges[:, 0]] & (hits[edges[:, 1]] > 0)]
+    between, near = _mean_at(around[:, 0], result[around[:, 1]], len(values))
+    return np.where((near > 0)[:, None], between, result).astype(np.float32), faces
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals [V,3]; 0 for vertices of no face."""
+    normal = np.cross(vertices[faces[:, 2]] - vertices[faces[:, 0]], vertices[faces[:, 3]] - vertices[faces[:, 1]])
+    total = np.stack(
+        [np.bincount(faces.reshape(-1), np.repeat(normal[:, axis], 4), minlength=len(vertices)) for axis in range(3)],
+        1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return (total / np.where(length == 0, 1, length)).astype(np.float32)
+
+
+def joint_depths(joints: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    """How deep each joint [J,3] lies under a surface given by its vertices [N,3], m.
+
+    The median over 14 directions (the cube's faces and corners) of the distance to the nearest vertex within 25
+    degrees; directions that meet nothing (or only another limb, more than three times the nearest distance away) do not
+    count.
+    """
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3)
+    directions = np.concatenate([np.eye(3), -np.eye(3), corners])
+    away = surface[None] - joints[:, None]
+    distance = np.linalg.norm(away, axis=2)
+    inside_cone = np.einsum("jni,di->djn", away, directions) > np.cos(np.radians(25)) * distance
+    nearest = np.where(inside_cone, distance, np.inf).min(2)
+    nearest[nearest > 3 * distance.min(1)] = np.nan
+    return np.nanmedian(nearest, axis=0)
+
+
+def ripple(points: np.ndarray) -> np.ndarray:
+    """Smooth bumps in -1..1 over space [...,3] in metres, some three centimetres wide."""
+    x, y, z = np.moveaxis(points * 2 * np.pi, -1, 0)
+    return (np.sin(23 * x + 5 * z) + np.sin(19 * y - 11 * x) + np.sin(13 * z + 17 * y + 1)) / 3
+
+
+def _mean_at(index: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the values [N,C] that go to each of `size` rows, and how many went there."""
+    total = np.zeros((size, values.shape[1]), np.float32)
+    np.add.at(total, index, values)
+    count = np.bincount(index, minlength=size)
+    return total / np.maximum(count, 1)[:, None], count
