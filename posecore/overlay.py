@@ -50,7 +50,8 @@ def draw_skeleton(
         colour = SIDE_COLOURS[skeleton.side(joint)]
         if level == VISIBLE:
             cv2.circle(canvas, centre, radius, colour, -1, cv2.LINE_AA, _SHIFT)
-            cv2.circle(canvas, centre, radius, _OUTLINE, 1, cv2.LINE_AA, _SHIFT)
+            if thickness > 1:  # on a small dot the outline would hide the colour
+                cv2.circle(canvas, centre, radius, _OUTLINE, 1, cv2.LINE_AA, _SHIFT)
         else:
             cv2.circle(canvas, centre, radius, colour, 1, cv2.LINE_AA, _SHIFT)
     return canvas

@@ -46,6 +46,14 @@ def load_settings(model: type[Model], path: Path, overrides: tuple[str, ...] = (
     Raises:
         UserError: unreadable, not a mapping, or refused by the model; one line for each problem.
     """
+    content = read_yaml(path)
+    for override in overrides:
+        apply_override(content, override)
+    return parse_settings(model, content, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds. Raises UserError if it cannot be read or is not a mapping."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -54,9 +62,7 @@ def load_settings(model: type[Model], path: Path, overrides: tuple[str, ...] = (
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
-    for override in overrides:
-        apply_override(content, override)
-    return parse_settings(model, content, str(path))
+    return content
 
 
 def parse_settings(model: type[Model], content: dict[str, Any], source: str) -> Model:

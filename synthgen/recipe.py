@@ -6,13 +6,17 @@ Angles in degrees, lengths in metres, shares 0..1.
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from posecore.errors import UserError
 from posecore.resources import resource_dir
-from posecore.settings import find_settings, load_settings
+from posecore.settings import apply_override, find_settings, parse_settings, read_yaml
 from synthgen.distributions import Choice, Constant, Normal, Uniform, names, number
+
+_TAGS = {"uniform", "log_uniform", "normal", "choice"}  # of distributions
 
 
 def _even(*options: str) -> Choice:
@@ -221,7 +225,7 @@ class Recipe(_Strict):
 
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """A packaged recipe by name, or any by path.
+    """A packaged recipe by name, or any by path; what it `extends` is filled in.
 
     Args:
         overrides: "a.b=value", applied before validation.
@@ -230,4 +234,28 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         UserError: not found, or refused; one line for each problem.
     """
     path = find_settings(name_or_path, resource_dir("recipes"), "recipe")
-    return load_settings(Recipe, path, overrides)
+    content = _read_extended(path, ())
+    for override in overrides:
+        apply_override(content, override)
+    return parse_settings(Recipe, content, str(path))
+
+
+def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    content = read_yaml(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if path in extended_by:
+        raise UserError(f"{path}: extends itself, by way of {', '.join(p.name for p in extended_by)}")
+    base_path = find_settings(str(base), resource_dir("recipes"), "recipe to extend")
+    return _merge(_read_extended(base_path, (*extended_by, path)), content)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged field by field; a distribution is replaced as a whole."""
+    merged = dict(base)
+    for name, value in changes.items():
+        before = base.get(name)
+        is_section = isinstance(before, dict) and isinstance(value, dict) and not _TAGS & {*before, *value}
+        merged[name] = _merge(before, value) if is_section else value
+    return merged

@@ -1,0 +1,18 @@
+"""Fixtures that several tests share: the real bodies and motions, and a tiny recipe that needs no Blender."""
+
+import pytest
+
+from synthgen import catalog
+from synthgen.recipe import Recipe, load_recipe
+from synthgen.stage import SubjectLibrary
+
+
+@pytest.fixture(scope="session")
+def library() -> SubjectLibrary:
+    """The human body and the motion clips, fetched and baked on first use."""
+    return catalog.load_library(load_recipe("tiny_humans"))
+
+
+@pytest.fixture
+def tiny_recipe() -> Recipe:
+    return load_recipe("tiny_humans")
