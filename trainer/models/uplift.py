@@ -9,8 +9,7 @@ contains the camera's.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -27,8 +26,7 @@ MIN_DISTANCE_HEIGHTS = 2.0
 """A perspective camera stays this many body heights away: nearer, the projection is no longer smooth."""
 
 
-@dataclass(frozen=True)
-class Pose3D:
+class Pose3D(NamedTuple):
     joints: torch.Tensor
     """[B, K, 3] metres, camera axes, the root at 0."""
     rotations: torch.Tensor

@@ -1,0 +1,220 @@
+"""The `trainer` command. Settings of a run are in YAML, the machine in flags; heavy imports stay inside the commands.
+
+Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by Ctrl-C before anything was begun.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posecore.errors import UserError
+
+app = typer.Typer(help=__doc__.splitlines()[0], no_args_is_help=True, pretty_exceptions_enable=False)
+run_app = typer.Typer(help="Train: pretrain on synthetic shards, then finetune with real, unlabelled ones mixed in.")
+app.add_typer(run_app, name="run", no_args_is_help=True)
+
+DEFAULT_DATA, DEFAULT_REAL = "data/humans_dr", "data/real"
+DEFAULT_PRETRAIN, DEFAULT_FINETUNE = Path("runs/pretrain"), Path("runs/finetune")
+
+ConfigOption = Annotated[str, typer.Option(help="Name in recipes/train/, or path of a YAML file.")]
+DataOption = Annotated[str, typer.Option(help="Synthetic dataset: folder or URL.")]
+OutOption = Annotated[Path, typer.Option(help="Run folder; must be empty or new, unless --resume.")]
+HeldOutOption = Annotated[
+    str | None, typer.Option(help="Synthetic dataset for the gauges; by default the training data, unaugmented.")
+]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="A.B=VALUE", help="Change a field of the config.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and the plan only.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; several processes through torchrun.")]
+
+
+def main() -> None:
+    """Entry point: turns what a user can mend into one line and an exit code."""
+    from rich.console import Console
+
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            errors.print(f"error: {line}", style="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"posesynth {version_of('posesynth')}")
+        raise typer.Exit
+
+
+@run_app.command()
+def pretrain(
+    config: ConfigOption = "pretrain",
+    data: DataOption = DEFAULT_DATA,
+    out: OutOption = DEFAULT_PRETRAIN,
+    init: Annotated[Path | None, typer.Option(help="Start from this run's weights, not from ImageNet's.")] = None,
+    held_out: HeldOutOption = None,
+    overrides: SetOption = [],  # noqa: B006
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train on labelled synthetic shards."""
+    from trainer.stages import Folders
+
+    _train("pretrain", config, Folders(data, held_out=held_out), out, init, overrides, resume, dry_run, device)
+
+
+@run_app.command()
+def finetune(
+    config: ConfigOption = "finetune",
+    init: Annotated[Path, typer.Option(help="Pretrained run (or one of its step_... folders).")] = DEFAULT_PRETRAIN,
+    data: DataOption = DEFAULT_DATA,
+    real: Annotated[str, typer.Option(help="Real, unlabelled dataset: folder or URL.")] = DEFAULT_REAL,
+    out: OutOption = DEFAULT_FINETUNE,
+    held_out: HeldOutOption = None,
+    held_out_real: Annotated[
+        str | None, typer.Option(help="Real dataset for the gauges; by default the training data, unaugmented.")
+    ] = None,
+    overrides: SetOption = [],  # noqa: B006
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Continue a pretrained run on real images by analysis-by-synthesis, synthetic supervision mixed in."""
+    from trainer.stages import Folders
+
+    if real == DEFAULT_REAL and not Path(real).exists() and not dry_run:
+        raise UserError(
+            f"{real}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4 --out {real}` "
+            "(sample clips: `synthgen assets fetch sample_video`, then pack what it prints)"
+        )
+    folders = Folders(data, real, held_out, held_out_real)
+    _train("finetune", config, folders, out, init, overrides, resume, dry_run, device)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
+    data: Annotated[str, typer.Option(help="Labelled dataset: folder or URL.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the metrics here.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Metrics of a run on labelled shards, beside the mean pose's."""
+    from trainer.evaluate import evaluate as evaluate_run
+    from trainer.evaluate import print_metrics
+
+    result = evaluate_run(checkpoint, data, device=_device(device))
+    print_metrics(result)
+    if json_path is not None:
+        import json
+
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of images, videos.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    boxes: Annotated[Path | None, typer.Option(help="JSON: image name -> [x, y, width, height] of its it.")] = None,
+    skeleton: Annotated[str | None, typer.Option(help="Give joints of this skeleton, such as coco17.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this image, video or folder.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Estimate poses in images and video."""
+    from trainer.predict import predict_files
+
+    predict_files(
+        checkpoint, inputs, out, boxes=boxes, skeleton=skeleton, overlay=overlay, device=_device(device)
+    )
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of training.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+) -> None:
+    """One HTML page of curves, pictures and numbers."""
+    from trainer.report import write_report
+
+    write_report(runs, out)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def configs() -> None:
+    """List the packaged configurations."""
+    from posecore.resources import resource_dir
+
+    for path in sorted((resource_dir("recipes") / "train").glob("*.yaml")):
+        first = path.read_text().splitlines()[0]
+        typer.echo(f"{path.stem:20s} {first.lstrip('# ')}")
+
+
+def _train(
+    stage: str, name: str, folders, out: Path, init: Path | None, overrides: list[str], resume: bool, dry_run: bool,
+    device: str,
+) -> None:  # fmt: skip
+    from trainer.checkpoint import open_checkpoint
+    from trainer.config import load_config, override_config
+    from trainer.stages import run_stage
+
+    last = open_checkpoint(out) if resume else None
+    # A resumed run keeps its own configuration; --set may still change it (more steps, say).
+    config = override_config(last.config, tuple(overrides)) if last else load_config(name, tuple(overrides))
+    if config.stage != stage:
+        raise UserError(f"{name}: its stage is {config.stage}; run it with `trainer run {config.stage}`")
+    if not resume and not dry_run and out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: not empty; continue it with --resume, or choose another --out")
+    if dry_run:
+        _print_plan(config, folders, out, init)
+        return
+    start = open_checkpoint(init) if init is not None and not resume else None
+    run_stage(config, folders, out, device, start, last)
+
+
+def _print_plan(config, folders, out: Path, init: Path | None) -> None:
+    """The resolved configuration, the networks' sizes and what the run would do."""
+    from posecore.skeleton import load_skeleton
+    from trainer.config import dump_config
+    from trainer.loop import NETWORKS
+    from trainer.models.pose_model import build_pose_model
+
+    typer.echo(dump_config(config))
+    model = build_pose_model(config.model, load_skeleton(config.skeleton), config.data.input_size_px, False)
+    sizes = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in NETWORKS}
+    for name, size in sizes.items():
+        typer.echo(f"# {name:15s} {size / 1e6:6.2f} M parameters")
+    schedule, data = config.schedule, config.data
+    images = data.synthetic_batch_size + (data.real_batch_size if config.stage == "finetune" else 0)
+    total = schedule.steps * images * config.optimiser.accumulate
+    limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
+    kept = 6 * 4 * sum(sizes.values()) * (schedule.keep_checkpoints + 1) / 1e6
+    typer.echo(f"# pose head alone: {schedule.pose_head_steps} steps of {data.prior_batch_size} drawings")
+    typer.echo(f"# then {schedule.steps} steps of {images * config.optimiser.accumulate} images ({total}){limit}")
+    typer.echo(f"# data: {folders.synthetic}" + (f", real: {folders.real}" if folders.real else ""))
+    typer.echo(f"# from: {init or 'ImageNet weights'}; to: {out}, about {kept:.0f} MB of checkpoints")
+
+
+def _device(name: str):
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+if __name__ == "__main__":
+    main()
