@@ -20,6 +20,7 @@ from posecore.skeleton import Skeleton
 from trainer.data_config import CropConfig, PhotometricConfig
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
+_LUMINANCE = np.tile([0.299, 0.587, 0.114], (3, 1))  # Rec. 601: each channel of a grey picture
 _PREFILTER_BELOW = 0.8  # bilinear sampling is clean down to about this zoom; below, the image is first shrunk by area
 
 
@@ -205,11 +206,13 @@ def draw_photometric(config: PhotometricConfig, size_px: int, rng: np.random.Gen
 
 def apply_photometric(image: np.ndarray, change: Photometric, rng: np.random.Generator) -> np.ndarray:
     """uint8 [S, S, 3] -> float32 [S, S, 3] in [0, 1]; `rng` draws the noise."""
-    result = image.astype(np.float32) * (change.gain / 255).astype(np.float32)
-    mean = result.mean()
-    result = (result - mean) * np.float32(change.contrast) + mean
-    grey = (result @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
-    result = (result - grey) * np.float32(change.saturation) + grey
+    # Gain, contrast about the mean and saturation about grey make one affine map of colours: grey stays grey.
+    gain = change.gain / 255
+    saturate = change.saturation * np.eye(3) + (1 - change.saturation) * _LUMINANCE
+    mean = np.mean(np.array(cv2.mean(image)[:3]) * gain)
+    offset = np.full((3, 1), (1 - change.contrast) * mean)
+    colour_map = np.concatenate([change.contrast * saturate * gain, offset], axis=1)
+    result = cv2.transform(image.astype(np.float32), colour_map)
     if change.cutout is not None:
         (x, y, width, height), colour = change.cutout
         result[int(y) : int(y + height), int(x) : int(x + width)] = colour
@@ -217,7 +220,7 @@ def apply_photometric(image: np.ndarray, change: Photometric, rng: np.random.Gen
         result = cv2.GaussianBlur(result, (0, 0), change.blur_sigma_px)
     if change.noise_sigma > 0:
         result = result + rng.standard_normal(result.shape, dtype=np.float32) * np.float32(change.noise_sigma)
-    return np.clip(result, 0, 1)
+    return np.clip(result, 0, 1, out=result)
 
 
 def hide_cut_out_joints(labels: Labels, change: Photometric) -> Labels:

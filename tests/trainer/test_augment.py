@@ -13,6 +13,7 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotvec
 from trainer.augment import (
     Labels,
+    Photometric,
     Warp,
     apply_photometric,
     centre_warp,
@@ -201,3 +202,13 @@ def test_a_masked_copy_blanks_the_asked_share_of_patches():
     image = np.full((64, 64, 3), 250, np.uint8)
     copy = masked_copy(image, 0.75, np.random.default_rng(0))
     assert (copy == 128).all(axis=-1).mean() == pytest.approx(0.75)
+
+
+def test_colours_change_by_gain_contrast_and_saturation_in_that_order():
+    change = Photometric(np.array([0.9, 1.0, 1.1]), 0.8, 0.5, 0.0, 0.0, None)
+    image = np.random.default_rng(2).integers(40, 200, (8, 8, 3), dtype=np.uint8)
+    gained = image / 255 * change.gain
+    contrasted = (gained - gained.mean()) * 0.8 + gained.mean()
+    grey = (contrasted @ [0.299, 0.587, 0.114])[..., None]
+    expected = grey + 0.5 * (contrasted - grey)
+    np.testing.assert_allclose(apply_photometric(image, change, np.random.default_rng(0)), expected, atol=1e-5)
