@@ -3,6 +3,8 @@
 Folders may be local or, for reading, any fsspec URL.
 """
 
+import hashlib
+import io
 import json
 import os
 import tarfile
@@ -95,6 +97,48 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class ShardWriter:
+    """Writes one WebDataset tar that appears under its name when it is whole; use as a context manager.
+
+    The same records give the same bytes: members carry no time and no owner. After the block `shard` is the manifest's
+    entry. If the block raises, nothing is left.
+    """
+
+    shard: Shard
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._count = 0
+
+    def __enter__(self) -> "ShardWriter":
+        self._file = open(self._temporary, "w+b")
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        return self
+
+    def add(self, key: str, members: dict[str, bytes]) -> None:
+        """Append one record."""
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"{key}.{name}")
+            info.size = len(content)
+            self._tar.addfile(info, io.BytesIO(content))
+        self._count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._tar.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.seek(0)
+                digest = hashlib.file_digest(self._file, "sha256").hexdigest()
+                os.replace(self._temporary, self._path)
+                self.shard = Shard(self._path.name, self._count, digest)
+        finally:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
 
 
 def join_url(folder: str | Path, name: str) -> str:

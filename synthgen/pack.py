@@ -20,10 +20,9 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import webdataset
 
 from posecore.codec import encode_image, encode_real
-from posecore.dataset import Manifest, Shard, write_manifest
+from posecore.dataset import Manifest, Shard, ShardWriter, write_manifest
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet
 from posecore.sample import RealFrame, make_key
@@ -137,7 +136,7 @@ def pack(
     temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
     temporary.mkdir()
     try:
-        writer = _ShardWriter(temporary, out.name, options)
+        writer = _ClipWriter(temporary, out.name, options)
         rejects: Counter[str] = Counter()
         sources = []
         for item in footage:
@@ -402,7 +401,7 @@ def _in_source(square: tuple[float, float, float], scale: float) -> tuple[float,
 
 
 @dataclass
-class _ShardWriter:
+class _ClipWriter:
     """Collects clips into tars; a clip is never split between two."""
 
     folder: Path
@@ -456,16 +455,10 @@ class _ShardWriter:
         write_manifest(self.folder, manifest)
 
     def _close_shard(self) -> None:
-        path = self.folder / f"{self.name}-{len(self.shards):06d}.tar"
-        with (
-            open(path, "wb") as file,
-            webdataset.TarWriter(file, encoder=False, mtime=0.0, user="", group="", mode=0o644) as tar,
-        ):
+        with ShardWriter(self.folder / f"{self.name}-{len(self.shards):06d}.tar") as writer:
             for key, members in self._records:
-                tar.write({"__key__": key, **members})
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.shards.append(Shard(path.name, len(self._records), digest))
+                writer.add(key, members)
+        self.shards.append(writer.shard)
         self._records = []
 
 

@@ -3,10 +3,8 @@
 The bytes of a shard depend on recipe, seed and shard number alone: tar members carry no time and no owner.
 """
 
-import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable
@@ -14,10 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import webdataset
 
 from posecore.codec import encode
-from posecore.dataset import Shard, write_atomically
+from posecore.dataset import Shard, ShardWriter, write_atomically
 from posecore.errors import UserError
 from posecore.sample import Sample, validate
 from synthgen.labels import label, reason_to_reject
@@ -78,33 +75,19 @@ def render_shard(
         UserError: a scene was rejected too often, or a sample failed its own validation.
         OSError: the disk is full or not writable; nothing half-written stays.
     """
-    path = folder / shard_file(recipe, task.number)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rejects: Counter[str] = Counter()
     visibility: Counter[int] = Counter()
-    count = 0
-    try:
-        with open(temporary, "wb") as file:
-            with webdataset.TarWriter(file, encoder=False, mtime=0.0, user="", group="", mode=0o644) as tar:
-                for scene in range(task.first_scene, task.first_scene + task.num_scenes):
-                    samples, scene_rejects = render_scene(scene, recipe, library, renderer, versions)
-                    for sample in samples:
-                        members = encode(sample, recipe.image.format, recipe.image.quality)
-                        tar.write({"__key__": sample.key, **members})
-                        for subject in sample.subjects:
-                            visibility.update(subject.visibility.tolist())
-                    count += len(samples)
-                    rejects.update(scene_rejects)
-                    on_scene(len(samples), len(scene_rejects))
-            file.flush()
-            os.fsync(file.fileno())
-        with open(temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    shard = Shard(file=path.name, count=count, sha256=digest)
-    return ShardRecord(shard, dict(rejects), {str(level): n for level, n in sorted(visibility.items())})
+    with ShardWriter(folder / shard_file(recipe, task.number)) as writer:
+        for scene in range(task.first_scene, task.first_scene + task.num_scenes):
+            samples, scene_rejects = render_scene(scene, recipe, library, renderer, versions)
+            for sample in samples:
+                writer.add(sample.key, encode(sample, recipe.image.format, recipe.image.quality))
+                for subject in sample.subjects:
+                    visibility.update(subject.visibility.tolist())
+            rejects.update(scene_rejects)
+            on_scene(len(samples), len(scene_rejects))
+    by_level = {str(level): n for level, n in sorted(visibility.items())}
+    return ShardRecord(writer.shard, dict(rejects), by_level)
 
 
 def render_scene(

@@ -9,6 +9,7 @@ from posecore.codec import decode, encode
 from posecore.dataset import (
     Manifest,
     Shard,
+    ShardWriter,
     iterate_dataset,
     read_manifest,
     read_records,
@@ -20,10 +21,10 @@ from tests.posecore.samples import make_sample
 
 
 def write_tar(path: Path, count: int = 3) -> None:
-    with open(path, "wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0.0) as tar:
+    with ShardWriter(path) as writer:
         for scene in range(count):
             sample = make_sample(scene)
-            tar.write({"__key__": sample.key, **encode(sample)})
+            writer.add(sample.key, encode(sample))
 
 
 def write_dataset(folder: Path) -> None:
@@ -42,6 +43,23 @@ def test_records_come_in_order_with_all_their_members(tmp_path: Path) -> None:
     records = list(iterate_dataset(tmp_path))
     assert [key for key, _ in records] == ["00000000-01-00", "00000001-01-00", "00000002-01-00"]
     assert decode(records[2][1]).scene == 2
+
+
+def test_the_webdataset_library_reads_the_shards(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar")
+    records = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False))
+    assert [record["__key__"] for record in records] == ["00000000-01-00", "00000001-01-00", "00000002-01-00"]
+    assert decode({name: content for name, content in records[0].items() if "__" not in name}).scene == 0
+
+
+def test_the_same_records_give_the_same_bytes_and_a_failed_shard_leaves_nothing(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar")
+    write_tar(tmp_path / "b.tar")
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    with pytest.raises(RuntimeError), ShardWriter(tmp_path / "c.tar") as writer:
+        writer.add("00000000-00-00", {"a.txt": b"x"})
+        raise RuntimeError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "b.tar"]
 
 
 def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_left_and_right_limbs_are_drawn_in_their_own_colours_where_the_joints_ar
     joints = np.full((17, 2), np.nan)
     joints[skeleton.index("left_knee")], joints[skeleton.index("left_ankle")] = (20.5, 20.5), (20.5, 100.5)
     joints[skeleton.index("right_knee")], joints[skeleton.index("right_ankle")] = (90.5, 20.5), (90.5, 100.5)
-    drawn = draw_skeleton(image, joints, skeleton)
+    drawn = draw_skeleton(image, joints, skeleton, thickness=3)
     assert tuple(drawn[60, 20]) == SIDE_COLOURS["left"]
     assert tuple(drawn[60, 90]) == SIDE_COLOURS["right"]
     assert not image.any()

@@ -31,7 +31,7 @@ def test_a_joint_moved_by_a_tenth_of_a_pixel_is_found() -> None:
 
 
 def test_world_and_camera_joints_must_agree() -> None:
-    joints = make_sample().subjects[0].joints_world_m + [0, 0, 0.01]
+    joints = make_sample().subjects[0].joints_world_m + np.array([0, 0, 0.01])
     assert any("disagree by 0.0100 m" in problem for problem in validate(with_subject(joints_world_m=joints)))
 
 
