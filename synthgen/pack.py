@@ -71,7 +71,7 @@ class PackOptions:
     frame_step: int = 1
     clip_frames: int = 32
     min_clip_frames: int = 6
-    margin: float = 1.2
+    margin: float = 1.1
     min_subject_px: int = 64
     licence: str = ""
     working_size_px: int = 960

@@ -1,9 +1,6 @@
 """Small datasets on disk: people drawn as thick lines from the packaged skeletons, with exact labels, through
 posecore's codec."""
 
-import hashlib
-import io
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 
 from posecore.camera import Camera, look_at, project_cam
 from posecore.codec import encode, encode_real
-from posecore.dataset import Manifest, Shard, write_manifest
+from posecore.dataset import Manifest, ShardWriter, write_manifest
 from posecore.sample import VISIBLE, RealFrame, Sample, Subject, inside_frame, make_key, tight_box
 from posecore.skeleton import Skeleton, load_skeleton
 from posecore.transforms import matrix_from_rotvec, rotation_6d_from_matrix, transform_points
@@ -76,16 +73,10 @@ def write_dataset(folder: Path, kind: str, records: list[list[tuple[str, dict[st
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
     for number, shard in enumerate(records):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
+        with ShardWriter(folder / f"test-{number:06d}.tar") as writer:
             for key, members in shard:
-                for name, content in members.items():
-                    info = tarfile.TarInfo(f"{key}.{name}")
-                    info.size = len(content)
-                    tar.addfile(info, io.BytesIO(content))
-        name = f"test-{number:06d}.tar"
-        (folder / name).write_bytes(buffer.getvalue())
-        shards.append(Shard(name, len(shard), hashlib.sha256(buffer.getvalue()).hexdigest()))
+                writer.add(key, members)
+        shards.append(writer.shard)
     write_manifest(folder, Manifest(name="test", kind=kind, shards=tuple(shards)))
     return folder
 
