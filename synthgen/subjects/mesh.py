@@ -1,7 +1,7 @@
 """Small operations on quad meshes at rest: cutting, normals, how deep joints lie, bumps.
 
-Conventions: vertices [V,3] in metres, faces [F,4] int32 counter-clockwise seen from outside, triangles repeat their last
-index.
+Conventions: vertices [V,3] in metres, faces [F,4] int32 counter-clockwise seen from outside; a triangle repeats its
+last index.
 """
 
 import numpy as np
