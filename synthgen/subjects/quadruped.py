@@ -385,7 +385,8 @@ def _landmarks(rig: DogRig) -> dict[str, np.ndarray]:
         section = np.flatnonzero(middle & (np.abs(y - at_y) < 0.012))
         return around(section[z[section].argmax()])
 
-    throat = np.flatnonzero(middle & (np.abs(z - rig.pivots[bones["C_3"], 2]) < 0.012))
+    off_head = rig.weights[:, [bones["skull"], bones["jaw"]]].sum(1) < 0.5
+    throat = np.flatnonzero(middle & off_head & (np.abs(z - rig.pivots[bones["C_3"], 2]) < 0.012))
     found = {
         "nose": around(int(np.where(strongest == bones["skull"], y, np.inf).argmin())),
         "tail_root": top(rig.pivots[bones["Ca_1"], 1]),
