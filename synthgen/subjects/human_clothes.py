@@ -20,7 +20,7 @@ HairKind = Literal["bald", "short", "bob", "long"]
 HatKind = Literal["none", "beanie", "cap"]
 
 # Share of the arm (shoulder to wrist) and of the leg (hip to ankle) that a kind covers, at cut 0 and at cut 1.
-_SLEEVE_RANGE = {"tank": (-0.01, 0.03), "short": (0.18, 0.52), "long": (0.75, 1.0)}
+_SLEEVE_RANGE = {"tank": (-0.045, -0.005), "short": (0.18, 0.52), "long": (0.75, 1.0)}
 _LEG_RANGE = {"briefs": (0.1, 0.13), "shorts": (0.2, 0.5), "trousers": (0.72, 0.99), "skirt": (0.3, 0.92)}
 # Tops over bottoms, cloth over skin: the smallest distance that keeps two layers apart at the mesh's own coarseness.
 _LAYER_M = 0.004
@@ -195,8 +195,9 @@ def _bottom(frame: _Frame, wardrobe: Wardrobe) -> tuple[_Piece, np.ndarray]:
     field = np.maximum(np.maximum(z - waist_z, hem_z - z), np.where(frame.arm_weight > 0.3, 0.1, -0.1))
     offset = np.full(len(z), wardrobe.thickness_m + (_LAYER_M if wardrobe.tucked else 0))
     if wardrobe.bottom == "skirt":
-        crotch_z = hip_z - 0.1 * frame.scale
-        return _cloth(frame, "bottom", "skirt", field, offset), _covered(np.maximum(field, crotch_z - z), offset)
+        # Nobody looks further up than half a skirt; thighs there would poke through it in a squat.
+        seen_z = min(hip_z - 0.1 * frame.scale, (hip_z + hem_z) / 2)
+        return _cloth(frame, "bottom", "skirt", field, offset), _covered(np.maximum(field, seen_z - z), offset)
     if wardrobe.bottom != "briefs":
         offset += wardrobe.looseness * 0.03 * frame.scale * np.clip((hip_z - z) / (hip_z - hem_z), 0, 1)
     return _cloth(frame, "bottom", "tights", field, offset), _covered(field, offset)

@@ -61,7 +61,10 @@ def joint_depths(joints: np.ndarray, surface: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(away, axis=2)
     inside_cone = np.einsum("jni,di->djn", away, directions) > np.cos(np.radians(25)) * distance
     nearest = np.where(inside_cone, distance, np.inf).min(2)
-    nearest[nearest > 3 * distance.min(1)] = np.nan
+    closest = distance.min(1)
+    nearest[nearest > 3 * closest] = np.nan
+    # A joint that touches the surface may have no direction left.
+    nearest[:, np.isnan(nearest).all(0)] = closest[np.isnan(nearest).all(0)]
     return np.nanmedian(nearest, axis=0)
 
 

@@ -20,3 +20,8 @@ def test_a_joint_in_the_middle_of_a_sphere_lies_one_radius_deep():
     points = rng.normal(size=(4000, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     assert joint_depths(np.zeros((1, 3)), points) == pytest.approx([1], abs=1e-6)
+
+
+def test_a_joint_on_the_surface_lies_at_the_nearest_distance():
+    square = np.array([[x, y, 0.0] for x in np.linspace(-1, 1, 9) for y in np.linspace(-1, 1, 9)])
+    assert joint_depths(np.array([[0.0, 0.0, -0.001]]), square) == pytest.approx([0.001], abs=1e-4)
