@@ -395,7 +395,7 @@ def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
     joints_rest = joint_from_points @ np.concatenate([heads, vertices[markers]])
     inner = np.array([row for row, name in enumerate(joints) if name not in surface])
     radius = np.zeros(len(joints))
-    radius[inner] = joint_depths(joints_rest[inner], vertices[body_vertices[::3]])
+    radius[inner] = joint_depths(joints_rest[inner], vertices[body_vertices[::5]])
     # The mouth's inside lies close to the head's joint and would pass for its surface.
     radius[joints.index("head")] = 0.5 * np.linalg.norm(keypoints["left_ear"] - keypoints["right_ear"])
     return _Figure(dressed, heads, vertices[markers], body.bone_weights[markers], joint_from_points, radius)

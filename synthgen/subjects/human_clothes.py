@@ -420,12 +420,13 @@ def _covered(field: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 def _cloth(frame: _Frame, part: str, source: str, field: np.ndarray, offset: np.ndarray) -> _Piece:
     """Cut a source mesh where the field is 0 and push it outwards by the offset."""
-    used = np.unique(frame.faces[source])
-    pushed = frame.vertices + frame.normals[source] * offset[:, None]
-    carried = np.concatenate([frame.vertices[used], pushed[used], frame.weights[used]], 1)
-    new_index = np.full(len(field), -1, np.int32)
-    new_index[used] = np.arange(len(used), dtype=np.int32)
-    carried, faces = cut(carried, new_index[frame.faces[source]], field[used])
+    faces = frame.faces[source]
+    faces = faces[(field[faces] < 0).any(1)]
+    used, flat = np.unique(faces, return_inverse=True)
+    rest = frame.vertices[used]
+    pushed = rest + frame.normals[source][used] * offset[used, None]
+    carried = np.concatenate([rest, pushed, frame.weights[used]], 1)
+    carried, faces = cut(carried, flat.reshape(faces.shape), field[used])
     return _Piece(part, carried[:, :3], carried[:, 3:6], carried[:, 6:], faces)
 
 

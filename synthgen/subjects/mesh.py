@@ -57,10 +57,10 @@ def joint_depths(joints: np.ndarray, surface: np.ndarray) -> np.ndarray:
     """
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3)
     directions = np.concatenate([np.eye(3), -np.eye(3), corners])
-    away = surface[None] - joints[:, None]
+    away = (surface[None] - joints[:, None]).astype(np.float32)
     distance = np.linalg.norm(away, axis=2)
-    inside_cone = np.einsum("jni,di->djn", away, directions) > np.cos(np.radians(25)) * distance
-    nearest = np.where(inside_cone, distance, np.inf).min(2)
+    inside_cone = away @ directions.T.astype(np.float32) > np.cos(np.radians(25)) * distance[..., None]
+    nearest = np.where(inside_cone, distance[..., None], np.inf).min(1).T
     closest = distance.min(1)
     nearest[nearest > 3 * closest] = np.nan
     # A joint that touches the surface may have no direction left.

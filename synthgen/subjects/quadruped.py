@@ -329,7 +329,7 @@ def _figure(body: QuadrupedBody, shape: QuadrupedShape) -> _Figure:
     joint_from_points, marker_vertices, on_surface = _joint_rows(body, len(rig.vertices), len(pivots))
     joints_rest = joint_from_points @ np.concatenate([pivots, bare[marker_vertices]])
     radius = np.zeros(len(joints_rest))
-    radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[: len(rig.vertices) : 3])
+    radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[: len(rig.vertices) : 5])
     loose = [k for name, k in bones.items() if name.startswith(("Ca_", "C_", "skull", "jaw"))]
     stands = weights[:, loose].sum(1) + weights[:, len(bones) :].sum(1) < 0.5
     middle_y = pivots[[bones["upper_arm_L"], bones["upper_leg_L"]], 1].mean()

@@ -10,6 +10,7 @@ import pytest
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local
+from synthgen.catalog import cache_dir
 from synthgen.subjects.dog_rig import read_dog
 from synthgen.subjects.gaits import Gait
 from synthgen.subjects.quadruped import (
@@ -31,10 +32,7 @@ def dog_folder() -> Path | None:
     """The fetched dog: dm_control/suite in the asset cache, or where POSESYNTH_DOG_FOLDER points."""
     if DOG_FOLDER:
         return Path(DOG_FOLDER)
-    from synthgen.catalog import cache_dir
-
-    found = sorted(cache_dir().glob("packages/dm-control-*/dm_control/suite"))
-    return found[0] if found else None
+    return next(iter(sorted(cache_dir().glob("packages/dm-control-*/dm_control/suite"))), None)
 
 
 @pytest.fixture(scope="module")
