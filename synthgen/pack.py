@@ -1,9 +1,9 @@
 """Real, unlabelled footage into shards: decode, find who moves, cut steady square clips, drop what teaches nothing.
 
 A clip is a run of frames of one subject cut out by ONE square, so that its background stands still and only the
-subject moves: that is what the image renderer's pairs (x, x') need. Boxes are [x, y, width, height]; `crop` of a
-record is in pixels of the upright source. Everything is deterministic: the same files and options give the same
-bytes. Every frame that is left out is counted, with its reason.
+subject moves: that is what the image renderer's pairs (x, x') need. A camera's own motion is taken out first. Boxes
+are [x, y, width, height]; `crop` of a record is in pixels of the upright source. Everything is deterministic: the
+same files and options give the same bytes. Every frame that is left out is counted, with its reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from posecore.dataset import Manifest, Shard, ShardWriter, write_manifest
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet
 from posecore.sample import RealFrame, make_key
+from synthgen.stabilise import camera_path, lay_on_canvas, reach_on_canvas, scale_path, steady_parts
 from synthgen.tracking import Track, find_moving_subjects, union_box
 from synthgen.video import Footage, VideoFrame, find_footage, read_frames
 
@@ -40,6 +41,7 @@ _BLUR_OF_MEDIAN = 0.35  # sharpness (variance of the Laplacian) below this part 
 _BLUR_FLOOR = 8.0
 _DUPLICATE_DIFFERENCE = 3.0  # grey levels in the most changed of 16 x 16 blocks: below it nobody moved
 _PREVIEW_PICTURES = 60
+_MAX_BEYOND = 0.25  # of a crop that a stabilised picture need not fill
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,31 @@ class _Clip:
     """Frames of one subject, cut out by one square.
 
     Attributes:
-        square: x, y, side in pixels of the source.
+        square: x, y, side in pixels of the source; where the camera moved, of the first frame of its steady part.
     """
 
     source: str
     square: tuple[float, float, float]
     frames: tuple[VideoFrame, ...]
     pictures: tuple[np.ndarray, ...]
+    is_stabilised: bool = False
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """A run of frames over a ground that stands still: as they are, or laid on a canvas with the camera's motion
+    taken out.
+
+    Attributes:
+        reach: bool [T, H, W], where each picture lies on the canvas; None where the camera stood still.
+        origin: where the source's corner lies on the canvas, in working pixels.
+        small: uint8 [T, h, w, 3], the frames at tracking size; None where nothing is tracked.
+    """
+
+    frames: list[VideoFrame]
+    small: np.ndarray | None = None
+    reach: np.ndarray | None = None
+    origin: tuple[float, float] = (0.0, 0.0)
 
 
 def _shots(frames: Iterator[VideoFrame], window_frames: int) -> Iterator[list[VideoFrame]]:
@@ -220,14 +240,43 @@ def _clips_of_shot(
         for frame in shot:
             yield from _still(frame, footage, options, given_boxes, rejects)
         return
-    tracks = _tracks(shot, footage, options, given_boxes)
-    if not tracks:
-        rejects["where nothing moves" if options.subjects == "motion" else "without a box"] += len(shot)
-    for track in tracks:
-        for positions in _steady_runs(track, options):
-            square = _square(track.boxes[positions], _typical_side(track), options.margin, shot[0].image.shape)
-            chosen = [shot[track.frames[position]] for position in positions]
-            yield from _cut(chosen, footage, square, options, rejects)
+    for ground in _grounds(shot) if options.subjects == "motion" else [_Ground(shot)]:
+        tracks = _tracks(ground, footage, options, given_boxes)
+        if not tracks:
+            reason = "where nothing moves" if options.subjects == "motion" else "without a box"
+            rejects[reason] += len(ground.frames)
+        for track in tracks:
+            for positions in _steady_runs(track, options):
+                shape = ground.frames[0].image.shape
+                square = _square(track.boxes[positions], _typical_side(track), options.margin, shape)
+                yield from _cut(ground, track.frames[positions], footage, square, options, rejects)
+
+
+def _grounds(shot: list[VideoFrame]) -> list[_Ground]:
+    """The shot itself if its camera stands still, else its steady parts."""
+    small = _shrunk(shot)
+    path = camera_path(small)
+    if path is None:
+        return [_Ground(shot, small)]
+    height, width = shot[0].image.shape[:2]
+    grounds = []
+    for part in steady_parts(scale_path(path, width / small.shape[2]), width, height):
+        frames = shot[part.first : part.last]
+        laid = [
+            replace(frame, image=lay_on_canvas(frame.image, to_canvas, part.canvas))
+            for frame, to_canvas in zip(frames, part.to_canvas, strict=True)
+        ]
+        reach = np.stack([reach_on_canvas((height, width), to_canvas, part.canvas) for to_canvas in part.to_canvas])
+        grounds.append(_Ground(laid, _shrunk(laid), reach, part.origin))
+    return grounds
+
+
+def _shrunk(frames: list[VideoFrame]) -> np.ndarray:
+    """[T, H, W, 3] copies at tracking size."""
+    height, width = frames[0].image.shape[:2]
+    factor = min(1.0, _TRACKING_SIZE_PX / max(width, height))
+    size = (round(width * factor), round(height * factor))
+    return np.stack([cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def _still(
@@ -252,23 +301,28 @@ def _still(
 
 
 def _tracks(
-    shot: list[VideoFrame],
+    ground: _Ground,
     footage: Footage,
     options: PackOptions,
     given_boxes: dict[str, dict[int, np.ndarray]],
 ) -> list[Track]:
-    """Subjects of a shot; boxes in working pixels."""
+    """Subjects on a ground; boxes in working pixels."""
+    shot = ground.frames
     height, width = shot[0].image.shape[:2]
     if options.subjects == "frame":
         box = np.array([0.0, 0.0, width, height])
         return [Track(np.arange(len(shot)), np.repeat(box[None], len(shot), axis=0), 1.0)]
     if options.subjects == "boxes":
         return _given_tracks(shot, footage, given_boxes)
-    factor = min(1.0, _TRACKING_SIZE_PX / max(width, height))
-    size = (round(width * factor), round(height * factor))
-    small = np.stack([cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) for frame in shot])
+    size = (ground.small.shape[2], ground.small.shape[1])
     scale = np.array([width / size[0], height / size[1]] * 2)
-    found = find_moving_subjects(small, options.min_clip_frames)
+    reach = None
+    if ground.reach is not None:
+        reach = np.stack(
+            [cv2.resize(one.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for one in ground.reach]
+        )
+        reach = reach.astype(bool)
+    found = find_moving_subjects(ground.small, options.min_clip_frames, reach)
     tracks = [Track(track.frames, track.boxes * scale, track.activity) for track in found]
     kept: list[Track] = []
     for track in tracks:
@@ -343,13 +397,21 @@ def _whole_frame(shape: tuple[int, ...]) -> tuple[float, float, float]:
 
 
 def _cut(
-    frames: list[VideoFrame],
+    ground: _Ground,
+    positions: np.ndarray,
     footage: Footage,
     square: tuple[float, float, float],
     options: PackOptions,
     rejects: Counter[str],
 ) -> Iterator[_Clip]:
     """Cut the square out of a run of frames and drop what is blurred or repeats; yields at most one clip."""
+    if ground.reach is not None:
+        beyond = np.array([_share_beyond(ground.reach[position], square) for position in positions])
+        rejects["whose crop the moving camera leaves"] += int((beyond > _MAX_BEYOND).sum())
+        positions = positions[beyond <= _MAX_BEYOND]
+        if len(positions) == 0:
+            return
+    frames = [ground.frames[position] for position in positions]
     scale = frames[0].scale
     if options.subjects == "frame":
         square = _whole_frame(frames[0].image.shape)
@@ -371,7 +433,9 @@ def _cut(
         rejects["in clips that are too short"] += len(kept)
         return
     name = footage.name if footage.is_video else footage.paths[frames[0].index].parent.name
-    yield _Clip(name, _in_source(square, scale), tuple(frames[p] for p in kept), tuple(pictures[p] for p in kept))
+    in_source = _in_source((square[0] - ground.origin[0], square[1] - ground.origin[1], square[2]), scale)
+    is_stabilised = ground.reach is not None
+    yield _Clip(name, in_source, tuple(frames[p] for p in kept), tuple(pictures[p] for p in kept), is_stabilised)
 
 
 def _cut_square(image: np.ndarray, square: tuple[float, float, float], size_px: int) -> np.ndarray:
@@ -383,6 +447,14 @@ def _cut_square(image: np.ndarray, square: tuple[float, float, float], size_px: 
     if any(overhang):
         inside = cv2.copyMakeBorder(inside, *overhang, cv2.BORDER_REPLICATE)
     return cv2.resize(inside, (size_px, size_px), interpolation=cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC)
+
+
+def _share_beyond(reach: np.ndarray, square: tuple[float, float, float]) -> float:
+    """Part of the square that a stabilised picture does not show."""
+    x, y, side = (round(value) for value in square)
+    height, width = reach.shape
+    shown = reach[max(0, y) : min(height, y + side), max(0, x) : min(width, x + side)].sum()
+    return 1 - float(shown) / side**2
 
 
 def _sharpness(picture: np.ndarray) -> float:
@@ -419,7 +491,16 @@ class _ClipWriter:
         x, y, side = clip.square
         for index, (frame, picture) in enumerate(zip(clip.frames, clip.pictures, strict=True)):
             key = make_key(self.clips, index, 0)
-            real = RealFrame(key, picture, name, frame.index, frame.time_s, (x, y, side, side), clip.source)
+            real = RealFrame(
+                key=key,
+                image=picture,
+                clip=name,
+                frame=frame.index,
+                time_s=frame.time_s,
+                crop=(x, y, side, side),
+                source=clip.source,
+                extra={"stabilised": True} if clip.is_stabilised else {},
+            )
             self._records.append((key, encode_real(real, self.options.quality)))
         if self.clips % self._preview_step == 0:
             self._preview.append(clip.pictures[len(clip.pictures) // 2])

@@ -1,5 +1,5 @@
-"""Finding what moves in a shot of a still camera: one box a frame for each moving subject, with no detector and no
-labels.
+"""Finding what moves in a shot of a still (or stilled) camera: one box a frame for each moving subject, with no
+detector and no labels.
 
 The background is each pixel's median over the shot; what differs from it is foreground. A person's trunk hardly
 leaves its place and so passes for background, which tears the body into limbs: foreground is therefore gathered over
@@ -39,18 +39,19 @@ class Track:
     activity: float
 
 
-def find_moving_subjects(pictures: np.ndarray, min_frames: int) -> list[Track]:
+def find_moving_subjects(pictures: np.ndarray, min_frames: int, reach: np.ndarray | None = None) -> list[Track]:
     """Track moving regions through a shot.
 
     Args:
         pictures: uint8 [T, H, W, 3], small (about 320 px) pictures of a camera that stands still.
         min_frames: shorter tracks are left out.
+        reach: bool [T, H, W], where each picture lies on the canvas of a stabilised shot; None: everywhere.
 
     Returns:
         Tracks, the most active first; none if nothing moves. Shadows and reflections, which move with a subject but
         less than half as much, are left out.
     """
-    masks = foreground_masks(pictures)
+    masks = foreground_masks(pictures, reach)
     chains = _join_parts(_link(_regions_by_frame(masks)))
     tracks = [_track_from_chain(chain, masks[0].size) for chain in chains]
     tracks = sorted(
@@ -65,7 +66,7 @@ def find_moving_subjects(pictures: np.ndarray, min_frames: int) -> list[Track]:
     return kept
 
 
-def foreground_masks(pictures: np.ndarray) -> np.ndarray:
+def foreground_masks(pictures: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
     """What differs from the shot's median picture: bool [T, H, W], cleaned of specks.
 
     The threshold is the larger of a floor and six times the typical (median) deviation of that pixel's neighbourhood,
@@ -74,8 +75,15 @@ def foreground_masks(pictures: np.ndarray) -> np.ndarray:
     """
     chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), _MAX_BACKGROUND_FRAMES)).round().astype(int)
     sample = pictures[chosen].astype(np.float32)
-    background = np.median(sample, axis=0)
-    deviation = np.median(np.abs(sample - background), axis=0).max(axis=-1)
+    if reach is None:
+        background = np.median(sample, axis=0)
+        deviation = np.median(np.abs(sample - background), axis=0).max(axis=-1)
+    else:
+        seen = np.ma.array(sample, mask=np.repeat(~reach[chosen, :, :, None], 3, axis=-1))
+        background = np.ma.median(seen, axis=0).filled(0)
+        deviation = np.ma.median(np.abs(seen - background), axis=0).filled(255).max(axis=-1)
+        # The rim of a picture is never aligned to the pixel.
+        reach = np.stack([cv2.erode(one.astype(np.uint8), np.ones((5, 5), np.uint8)) for one in reach]).astype(bool)
     threshold = np.clip(6.0 * cv2.GaussianBlur(deviation, (0, 0), 2.0), _DIFFERENCE_FLOOR, 3 * _DIFFERENCE_FLOOR)
     masks = np.empty(pictures.shape[:3], dtype=bool)
     opening = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
@@ -84,6 +92,8 @@ def foreground_masks(pictures: np.ndarray) -> np.ndarray:
         difference -= np.median(difference, axis=(0, 1))
         changed = (np.abs(difference).max(axis=-1) > threshold).astype(np.uint8)
         masks[index] = cv2.morphologyEx(changed, cv2.MORPH_OPEN, opening).astype(bool)
+        if reach is not None:
+            masks[index] &= reach[index]
     return masks
 
 

@@ -231,6 +231,38 @@ def test_frames_are_shrunk_to_the_working_size_and_say_by_how_much(walk):
     assert frames[0].scale == 2
 
 
+def test_a_hand_held_camera_is_stilled_within_each_clip(tmp_path):
+    """The camera sways over a wide room while the person swings arms and legs in the middle."""
+    rng = np.random.default_rng(3)
+    room = cv2.resize(rng.integers(110, 170, (24, 32, 3), dtype=np.uint8), (560, 400), interpolation=cv2.INTER_CUBIC)
+    for x, y in rng.integers(0, [540, 380], (120, 2)):
+        cv2.rectangle(
+            room, (int(x), int(y)), (int(x) + 9, int(y) + 9), [int(v) for v in rng.integers(90, 190, 1)] * 3, -1
+        )
+    pictures = []
+    for i in range(40):
+        x, y = round(100 + 25 * np.sin(0.15 * i)), round(70 + 8 * np.cos(0.2 * i))
+        view = room[y : y + HEIGHT, x : x + WIDTH].copy()
+        person = scene_picture(260 - x, 0.5 * i)
+        shifted = np.roll(person, 70 - y, axis=0)
+        is_person = shifted[..., 0].astype(int) - shifted[..., 1:].max(axis=-1) > 80
+        view[is_person] = RED
+        pictures.append(view)
+    pack([write_video(tmp_path / "hand.mp4", pictures)], tmp_path / "out", PackOptions(size_px=96, min_subject_px=32))
+    frames = real_frames(tmp_path / "out")
+    assert len(frames) >= 30
+    assert all(frame.extra == {"stabilised": True} for frame in frames)
+    for clip in {frame.clip for frame in frames}:
+        members = [frame for frame in frames if frame.clip == clip]
+        stack = np.stack([cv2.GaussianBlur(frame.image, (0, 0), 1.5).astype(float) for frame in members])
+        is_person = np.zeros(stack.shape[1:3], bool)
+        for frame in members:
+            is_person[tuple(red_pixels(frame).T)] = True
+        ground = ~cv2.dilate(is_person.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool)
+        assert stack.std(axis=0)[ground].mean() < 6
+    assert all(np.ptp(red_pixels(frame)[:, 0]) >= 48 for frame in frames)
+
+
 def two_walkers(frames: int = 40) -> np.ndarray:
     pictures = []
     for i in range(frames):
