@@ -3,6 +3,7 @@
 Folders may be local or, for reading, any fsspec URL.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -137,8 +138,9 @@ class ShardWriter:
                 os.replace(self._temporary, self._path)
                 self.shard = Shard(self._path.name, self._count, digest)
         finally:
-            self._file.close()
             self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a full disk closing fails as well, after the error that counts
+                self._file.close()
 
 
 def join_url(folder: str | Path, name: str) -> str:

@@ -6,7 +6,7 @@ the path to the field, what is wrong and, for an unknown key, the nearest valid 
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -96,10 +96,10 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _explain(model: type[BaseModel], item: Any) -> str:
-    location = [str(part) for part in item["loc"]]
+    location, valid_names = _follow(model, [str(part) for part in item["loc"]])
     path = ".".join(location)
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _field_names(model, location[:-1]), n=1)
+        near = difflib.get_close_matches(location[-1], valid_names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{path}: unknown key{hint}"
     if item["type"] == "missing":
@@ -110,16 +110,31 @@ def _explain(model: type[BaseModel], item: Any) -> str:
     return f"{path}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _field_names(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Names of the fields that the model nested at `location` has, or of the model itself if it cannot be followed."""
-    for name in location:
-        field = model.model_fields.get(name)
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if len(nested) == 1:
-            model = nested[0]
-        elif nested:
-            return [key for candidate in nested for key in candidate.model_fields]
-        elif field is not None:
-            return []
-    return list(model.model_fields)
+def _follow(model: type[BaseModel], location: list[str]) -> tuple[list[str], list[str]]:
+    """The path to a field as the user wrote it, and the names that were valid at its last place.
+
+    pydantic puts the tag of a discriminated union into the path ("subject.human.clothes"); the file has no such key.
+    """
+    models, path = [model], []
+    for part in location:
+        tagged = [m for m in models if part in _tags(m)]
+        if tagged and not any(part in m.model_fields for m in models):
+            models = tagged
+            continue
+        path.append(part)
+        names = [name for m in models for name in m.model_fields]
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        models = [nested for field in fields for nested in _nested_models(field.annotation)]
+    return path, names
+
+
+def _nested_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [nested for argument in get_args(annotation) for nested in _nested_models(argument)]
+
+
+def _tags(model: type[BaseModel]) -> list[str]:
+    """Values of the fields that allow only one: what a discriminated union tells its members apart by."""
+    literals = [get_args(f.annotation) for f in model.model_fields.values() if get_origin(f.annotation) is Literal]
+    return [str(values[0]) for values in literals if len(values) == 1]

@@ -5,7 +5,6 @@ and what is needed of it unpacked into the cache; everything in the cache appear
 """
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import platformdirs
@@ -166,10 +166,10 @@ def baked_body(progress: Progress = silent) -> Path:
 def _package_dir(name: str) -> Path:
     package = catalog().packages[name]
     if package.installed is not None:
-        found = importlib.util.find_spec(package.installed)
-        if found is None or found.origin is None:
-            raise UserError(f"the package {package.installed} is not installed; install posesynth[render]")
-        return Path(found.origin).parent
+        try:
+            return Path(str(distribution(package.installed).locate_file(package.installed)))
+        except PackageNotFoundError:
+            raise UserError(f"the package {package.installed} is not installed; install posesynth[render]") from None
     return cache_dir() / "packages" / package.requirement.replace("==", "-")
 
 

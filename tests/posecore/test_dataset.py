@@ -1,3 +1,4 @@
+import gc
 import io
 import json
 from pathlib import Path
@@ -45,11 +46,13 @@ def test_records_come_in_order_with_all_their_members(tmp_path: Path) -> None:
     assert decode(records[2][1]).scene == 2
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its file open
 def test_the_webdataset_library_reads_the_shards(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar")
     records = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False))
     assert [record["__key__"] for record in records] == ["00000000-01-00", "00000001-01-00", "00000002-01-00"]
     assert decode({name: content for name, content in records[0].items() if "__" not in name}).scene == 0
+    gc.collect()
 
 
 def test_the_same_records_give_the_same_bytes_and_a_failed_shard_leaves_nothing(tmp_path: Path) -> None:

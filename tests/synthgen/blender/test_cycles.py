@@ -1,0 +1,92 @@
+"""Real Blender renders, few and small: pixels against geometry."""
+
+import cv2
+import numpy as np
+import pytest
+
+from posecore.camera import unproject
+from posecore.sample import Sample
+from synthgen import catalog
+from synthgen.labels import label
+from synthgen.raster import paint_faces
+from synthgen.recipe import Recipe, load_recipe
+from synthgen.renderer import Passes
+from synthgen.sampling import sample_scene
+from synthgen.stage import Stage, SubjectLibrary, build_stage
+from synthgen.validate import sample_problems
+
+pytestmark = pytest.mark.blender
+pytest.importorskip("bpy", reason="Blender's bpy is not installed")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("humans_dr", ("image.width=128", "image.height=96", "engine.samples=2", "world.occluders=0"))
+
+
+@pytest.fixture(scope="module")
+def rendered(recipe: Recipe, library: SubjectLibrary) -> list[tuple[Stage, Passes]]:
+    """Four scenes, rendered one after the other by one engine, so that nothing of a scene may leak into the next."""
+    from synthgen.blender.cycles import CyclesRenderer
+
+    renderer = CyclesRenderer(recipe.engine, catalog.asset_path, threads=2)
+    results = []
+    for scene in (0, 1, 2, 0):
+        stage = build_stage(sample_scene(recipe, scene, library.clip_durations_s), library)
+        renderer.set_stage(stage)
+        renderer.render(1, 0)
+        results.append((stage, renderer.render(0, 0)))
+    renderer.close()
+    return results
+
+
+def test_rendering_a_scene_again_gives_the_same_bits(rendered: list[tuple[Stage, Passes]]) -> None:
+    first, again = rendered[0][1], rendered[3][1]
+    for name in ("radiance", "instances", "depth_m", "parts", "normals"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+
+
+def test_masks_agree_with_silhouettes_from_the_same_geometry(rendered: list[tuple[Stage, Passes]]) -> None:
+    for stage, passes in rendered:
+        subject, seen = stage.subjects[0][0], passes.instances > 0
+        fine = paint_faces(stage.cameras[0], subject.vertices.astype(float), subject.faces, oversampling=3)
+        silhouette = fine[1::3, 1::3] >= 0
+        assert (silhouette & seen).sum() / (silhouette | seen).sum() > 0.9
+        assert (dilated(silhouette) >= seen).mean() > 0.999 and (dilated(seen) >= silhouette).mean() > 0.999
+        shift = np.argwhere(silhouette).mean(axis=0) - np.argwhere(seen).mean(axis=0)
+        assert np.abs(shift).max() < 0.3  # half a pixel off would be a wrong camera
+
+
+def dilated(mask: np.ndarray) -> np.ndarray:
+    """The mask grown by one pixel."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def test_depth_is_planar_metres_at_pixel_centres(rendered: list[tuple[Stage, Passes]]) -> None:
+    for stage, passes in rendered:
+        camera = stage.cameras[0]
+        floor = next((thing for thing in stage.things if thing.name == "floor"), None)
+        if floor is None:
+            continue
+        row, column = np.nonzero((passes.instances == 0) & np.isfinite(passes.depth_m))
+        pixels = np.stack([column + 0.5, row + 0.5], axis=1)
+        points = unproject(camera.K, pixels, passes.depth_m[row, column])
+        world = (points - camera.cam_from_world[:3, 3]) @ camera.cam_from_world[:3, :3]
+        on_floor = passes.normals[row, column, 2] > 0.999
+        on_floor &= np.abs(world[:, 2]) < 0.5
+        assert on_floor.sum() > 100
+        assert np.median(np.abs(world[on_floor, 2])) < 0.002
+
+
+def test_labelled_samples_are_sound(rendered: list[tuple[Stage, Passes]], recipe: Recipe) -> None:
+    for stage, passes in rendered:
+        sample: Sample = label(stage, passes, 0, 0, recipe, {"recipe_hash": recipe.hash})
+        assert sample_problems(sample) == []
+        assert sample.image.std() > 8 and 20 < sample.image.mean() < 235
+
+
+def test_parts_lie_within_the_subject(rendered: list[tuple[Stage, Passes]]) -> None:
+    for stage, passes in rendered:
+        assert ((passes.parts > 0) == (passes.instances > 0)).all()
+        names = stage.subjects[0][0].part_names
+        assert "skin" in {names[index - 1] for index in np.unique(passes.parts) if index}

