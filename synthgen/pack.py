@@ -407,7 +407,8 @@ def _cut(
     """Cut the square out of a run of frames and drop what is blurred or repeats; yields at most one clip."""
     if ground.reach is not None:
         beyond = np.array([_share_beyond(ground.reach[position], square) for position in positions])
-        rejects["whose crop the moving camera leaves"] += int((beyond > _MAX_BEYOND).sum())
+        if (beyond > _MAX_BEYOND).any():
+            rejects["whose crop the moving camera leaves"] += int((beyond > _MAX_BEYOND).sum())
         positions = positions[beyond <= _MAX_BEYOND]
         if len(positions) == 0:
             return
@@ -430,7 +431,8 @@ def _cut(
         else:
             kept.append(position)
     if len(kept) < options.min_clip_frames:
-        rejects["in clips that are too short"] += len(kept)
+        if kept:
+            rejects["in clips that are too short"] += len(kept)
         return
     name = footage.name if footage.is_video else footage.paths[frames[0].index].parent.name
     in_source = _in_source((square[0] - ground.origin[0], square[1] - ground.origin[1], square[2]), scale)
