@@ -96,8 +96,8 @@ def finetune(
 
     if real == DEFAULT_REAL and not Path(real).exists() and not dry_run:
         raise UserError(
-            f"{real}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4 --out {real}` "
-            "(sample clips: `synthgen assets fetch sample_video`, then pack what it prints)"
+            f"{real}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4`, "
+            "or from the packaged sample clips with `synthgen pack asset:video/people`"
         )
     folders = Folders(data, real, held_out, held_out_real)
     _train("finetune", config, folders, out, init, overrides, resume, dry_run, device)
@@ -145,11 +145,16 @@ def predict(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of training.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    data: Annotated[
+        str | None, typer.Option(help="Labelled dataset to judge on; by default that of RUN/metrics.json.")
+    ] = None,
+    real: Annotated[str | None, typer.Option(help="Real dataset for reconstructions and predictions.")] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """One HTML page of curves, pictures and numbers."""
     from trainer.report import write_report
 
-    write_report(runs, out)
+    write_report(runs, out, data, real, device=_device(device))
     typer.echo(f"wrote {out}")
 
 

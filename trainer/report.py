@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from posecore.codec import decode, encode_image
-from posecore.dataset import iterate_dataset, read_manifest
+from posecore.dataset import MANIFEST_NAME, iterate_dataset, read_manifest
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet, draw_skeleton, enlarge
 from posecore.skeleton import load_skeleton
@@ -97,9 +98,11 @@ def write_report(
 
     Args:
         runs: run folders in the order of training; the last one is shown in most detail.
-        data: labelled dataset on which every run is judged, best one that no run was trained on; None: no table.
+        data: labelled dataset on which every run is judged, best one that no run was trained on; None: the one that
+            the last run's stored evaluation (`trainer evaluate --json RUN/metrics.json`) names, or no table if there
+            is none.
         real: unlabelled dataset for reconstructions and predictions; None: neither.
-        max_samples: of `data` and `real` that are judged.
+        max_samples: of `data` and `real` that are judged where no stored evaluation of that very checkpoint says it.
 
     Raises:
         UserError: no run given, a run without checkpoint, or a dataset that cannot be read.
@@ -108,13 +111,17 @@ def write_report(
         raise UserError("a report needs at least one run folder")
     loaded = [load_model(run, device) for run in runs]
     names = _short_names(runs)
-    results = [] if data is None else [evaluate(run, data, device, max_samples) for run in runs]
-    on_real = [] if real is None else [evaluate(run, real, device, max_samples) for run in runs]
+    judged = list(zip(runs, loaded, strict=True))
+    data = data or _evaluated_data(Path(runs[-1]))
+    results, on_real = (
+        [] if folder is None else [_judged(Path(run), model, folder, device, max_samples) for run, model in judged]
+        for folder in (data, real)
+    )
     page = {
         "title": title,
         "headlines": _headlines(names, results, on_real),
         "synthetic": None if data is None else _synthetic_sheet(data),
-        "runs": [_run_section(Path(run), name, model) for run, name, model in zip(runs, names, loaded, strict=True)],
+        "runs": [_run_section(Path(run), name, model) for name, (run, model) in zip(names, judged, strict=True)],
         "pose_strip": None if real is None else _pose_comparison(loaded[-1], names[-1], real, device),
         "leakage": _leakage_rows(names, on_real),
         "metrics": _metric_rows(names, results),
@@ -131,6 +138,28 @@ def write_report(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(environment.from_string(template).render(page))
+
+
+def _evaluated_data(run: Path) -> str | None:
+    """The labelled dataset that the run was last judged on, if that is stored and still there."""
+    for result in _stored_evaluations(run):
+        if "mean_pose" in result and (Path(result["data"]) / MANIFEST_NAME).is_file():
+            return result["data"]
+    return None
+
+
+def _judged(run: Path, model: LoadedModel, folder: str, device: torch.device | str, max_samples: int) -> dict[str, Any]:
+    """The stored evaluation of this checkpoint on that dataset, or a new one."""
+    for result in _stored_evaluations(run):
+        if result["data"] == folder and result["step"] == model.step:
+            return result
+    return evaluate(run, folder, device, max_samples)
+
+
+def _stored_evaluations(run: Path) -> list[dict[str, Any]]:
+    """What `trainer evaluate --json` has written into the run's folder."""
+    contents = [json.loads(path.read_text()) for path in sorted(run.glob("*.json"))]
+    return [content for content in contents if isinstance(content, dict) and {"data", "step"} <= content.keys()]
 
 
 def _short_names(runs: Sequence[Path]) -> list[str]:

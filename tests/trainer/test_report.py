@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posecore.errors import UserError
+from trainer.evaluate import evaluate
 from trainer.report import write_report
 
 
@@ -98,6 +99,18 @@ def test_the_same_runs_give_the_same_page(finished_run, tmp_path):
     for name in ("a.html", "b.html"):
         write_report([finished_run], tmp_path / name)
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
+
+
+def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painted_dataset, tmp_path):
+    run, data = tmp_path / "run", str(painted_dataset(scenes=4))
+    shutil.copytree(finished_run, run)
+    result = evaluate(run, data)
+    result["error_pct"]["value"] = 12.345
+    (run / "metrics.json").write_text(json.dumps(result))
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "12.3%" in page
+    assert "What it is taught on" in page
 
 
 def test_what_is_not_known_is_left_out(untrained_run, tmp_path):
