@@ -22,11 +22,14 @@ from pydantic import BaseModel, ConfigDict
 
 from posecore.errors import UserError
 from posecore.resources import resource_dir
-from synthgen.recipe import Recipe
-from synthgen.stage import SubjectLibrary
+from synthgen.library import SubjectLibrary
+from synthgen.recipe import HumanRecipe, QuadrupedRecipe, Recipe
 from synthgen.subjects.human import HumanBody
 from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
 from synthgen.subjects.mocap import load_clips
+from synthgen.subjects.quadruped import QuadrupedBody
+
+_SUBJECT_ASSETS = {"human": ("body/anny", "motion/mocap"), "quadruped": ("body/dog", "texture/dog")}
 
 Progress = Callable[[str, float], None]
 """Told what is being done and the share of it that is done, 0..1."""
@@ -130,9 +133,9 @@ def assets_of(recipe: Recipe) -> list[str]:
     """Ids of all assets that scenes of the recipe may use.
 
     Raises:
-        UserError: the recipe names an asset or a clip that does not exist.
+        UserError: the recipe names an asset that does not exist.
     """
-    needed = ["body/anny", "motion/mocap", *recipe.world.hdri.names]
+    needed = [*_SUBJECT_ASSETS[recipe.subject.kind], *recipe.world.hdri.names]
     for asset_id in needed:
         catalog().asset(asset_id)
     return needed
@@ -146,11 +149,16 @@ def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
     """
     for asset_id in assets_of(recipe):
         fetch(asset_id, progress)
-    clips = load_clips(asset_path("motion/mocap"))
-    unknown = [name for name in recipe.subject.pose.clips.names if name not in clips]
-    if unknown:
-        raise UserError(f"subject.pose.clips: no clip {unknown[0]!r}; known: {', '.join(sorted(clips))}")
-    return SubjectLibrary(body=HumanBody.load(baked_body(progress)), clips=clips)
+    assets = _SUBJECT_ASSETS[recipe.subject.kind]
+    match recipe.subject:
+        case HumanRecipe(pose=pose):
+            clips = load_clips(asset_path("motion/mocap"))
+            unknown = [name for name in pose.clips.names if name not in clips]
+            if unknown:
+                raise UserError(f"subject.pose.clips: no clip {unknown[0]!r}; known: {', '.join(sorted(clips))}")
+            return SubjectLibrary(assets, human=HumanBody.load(baked_body(progress)), clips=clips)
+        case QuadrupedRecipe():
+            return SubjectLibrary(assets, quadruped=QuadrupedBody.load(asset_path("body/dog")))
 
 
 def baked_body(progress: Progress = silent) -> Path:

@@ -86,7 +86,7 @@ def _label_subject(
     return Subject(
         id=number,
         kind=subject.kind,
-        species="human" if subject.kind == "human" else subject.species,
+        species=subject.species,
         skeleton=posed.skeleton,
         joints_px=joints_px,
         joints_cam_m=joints_cam,

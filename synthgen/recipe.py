@@ -15,6 +15,7 @@ from posecore.errors import UserError
 from posecore.resources import resource_dir
 from posecore.settings import apply_override, find_settings, parse_settings, read_yaml
 from synthgen.distributions import Choice, Constant, Normal, Uniform, names, number
+from synthgen.subjects.quadruped import SPECIES
 
 _TAGS = {"uniform", "log_uniform", "normal", "choice"}  # of distributions
 
@@ -85,10 +86,13 @@ class HumanShapeRecipe(_Strict):
 
 
 class ClothesRecipe(_Strict):
-    """What people wear; `none` leaves the skin. Lengths run from the shortest to the longest of a kind, 0..1."""
+    """What people wear; the top `none` is for men and becomes a tank top on others.
+
+    Lengths run from the shortest to the longest of a kind, 0..1.
+    """
 
     top: names("none", "tank", "short", "long") = _even("tank", "short", "long")
-    bottom: names("none", "briefs", "shorts", "trousers", "skirt") = _even("shorts", "trousers")
+    bottom: names("briefs", "shorts", "trousers", "skirt") = _even("shorts", "trousers")
     sleeve: number(0, 1) = Uniform(0, 1)
     leg: number(0, 1) = Uniform(0, 1)
     hem: number(0, 1) = Uniform(0, 1)
@@ -115,17 +119,32 @@ class HumanRecipe(_Strict):
     clothes: ClothesRecipe = ClothesRecipe()
 
 
+class QuadrupedPoseRecipe(_Strict):
+    """How animals stand and move; angles beyond the rig's joint limits are brought into them."""
+
+    gaits: names("stand", "walk", "trot", "gallop", "sit", "lie", "graze") = _even("stand", "walk", "trot")
+    stride: number(0, 1.5) = Uniform(0.5, 1.2)
+    head_yaw_deg: number(-90, 90) = Uniform(-40, 40)
+    head_pitch_deg: number(-60, 60) = Uniform(-20, 30)
+    tail_lift_deg: number(-90, 120) = Uniform(-20, 60)
+    tail_swing_deg: number(-90, 90) = Uniform(-40, 40)
+    spine_bend_deg: number(-40, 40) = Uniform(-15, 15)
+    mouth_open: number(0, 1) = Uniform(0, 0.6)
+    jitter_deg: number(0, 30) = Constant(3)
+    heading_deg: number(-180, 180) = Constant(0)
+    step_m: number(0, 2) = Uniform(0, 0.2)
+
+
 class QuadrupedRecipe(_Strict):
-    """Animals; so far the one species `dog`, varied in build and coat."""
+    """Animals: builds of one rigged dog. `build_sigma` is the spread of each factor's logarithm about its species'."""
 
     kind: Literal["quadruped"]
-    species: names("dog") = _even("dog")
-    build: number(0.5, 2) = Uniform(0.8, 1.25)
-    gaits: names("stand", "walk", "trot", "free") = _even("stand", "walk", "trot", "free")
-    jitter_deg: number(0, 60) = Constant(5.0)
-    coat_tint_saturation: number(0, 1) = Uniform(0, 0.6)
-    coat_tint_value: number(0, 1) = Uniform(0.25, 1)
-    step_m: number(0, 2) = Uniform(0, 0.2)
+    species: names(*SPECIES) = _even(*SPECIES)
+    build_sigma: number(0, 0.5) = Constant(0.08)
+    ear_flop_varies: number(0, 1) = Constant(0.3)
+    coat_texture: number(0, 1) = Constant(0.5)
+    coat: MaterialRecipe = MaterialRecipe()
+    pose: QuadrupedPoseRecipe = QuadrupedPoseRecipe()
 
 
 class WorldRecipe(_Strict):
@@ -252,10 +271,11 @@ def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Sections are merged field by field; a distribution is replaced as a whole."""
+    """Sections are merged field by field; a distribution, or a subject of another kind, is replaced as a whole."""
     merged = dict(base)
     for name, value in changes.items():
         before = base.get(name)
-        is_section = isinstance(before, dict) and isinstance(value, dict) and not _TAGS & {*before, *value}
+        both_mappings = isinstance(before, dict) and isinstance(value, dict)
+        is_section = both_mappings and not _TAGS & {*before, *value} and before.get("kind") == value.get("kind")
         merged[name] = _merge(before, value) if is_section else value
     return merged

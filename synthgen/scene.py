@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from synthgen.subjects.human import HumanPose, HumanShape, Wardrobe
+from synthgen.subjects.quadruped import QuadrupedPose, QuadrupedShape
 
 Colour = tuple[float, float, float]
 
@@ -41,13 +42,24 @@ class HumanSpec:
     """Identity of a person: build, clothes, and the material of each part of the mesh."""
 
     kind: Literal["human"]
+    species: Literal["human"]
     shape: HumanShape
     wardrobe: Wardrobe
     materials: dict[str, Material]
 
 
-SubjectSpec = HumanSpec
-PoseSpec = HumanPose
+@dataclass(frozen=True)
+class QuadrupedSpec:
+    """Identity of an animal: species, build, and the material of each part of the mesh."""
+
+    kind: Literal["quadruped"]
+    species: str
+    shape: QuadrupedShape
+    materials: dict[str, Material]
+
+
+SubjectSpec = HumanSpec | QuadrupedSpec
+PoseSpec = HumanPose | QuadrupedPose
 
 
 @dataclass(frozen=True)

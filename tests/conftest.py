@@ -3,8 +3,8 @@
 import pytest
 
 from synthgen import catalog
+from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe, load_recipe
-from synthgen.stage import SubjectLibrary
 
 
 @pytest.fixture(scope="session")

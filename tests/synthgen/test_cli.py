@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synthgen.stage import SubjectLibrary
+from synthgen.library import SubjectLibrary
 
 pytestmark = pytest.mark.usefixtures("library")
 

@@ -12,10 +12,10 @@ import pytest
 from posecore.dataset import read_manifest
 from posecore.errors import UserError
 from synthgen.generate import render_dataset
+from synthgen.library import SubjectLibrary
 from synthgen.pool import SceneDone, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.shards import plan_shards
-from synthgen.stage import SubjectLibrary
 from synthgen.validate import validate_dataset
 
 pytestmark = pytest.mark.usefixtures("library")

@@ -5,10 +5,11 @@ import pytest
 
 from posecore.camera import project
 from posecore.skeleton import load_skeleton
+from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe, load_recipe
-from synthgen.sampling import sample_scene
+from synthgen.sampling.scene import sample_scene
 from synthgen.scene import CameraSpec
-from synthgen.stage import Stage, SubjectLibrary, build_stage, place_camera
+from synthgen.stage import Stage, build_stage, place_camera
 
 
 @pytest.fixture(scope="module")

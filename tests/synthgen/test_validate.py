@@ -14,9 +14,9 @@ from posecore.dataset import Shard, ShardWriter, read_manifest, read_records, wr
 from posecore.sample import Sample, Subject
 from posecore.skeleton import load_skeleton
 from synthgen.generate import render_dataset
+from synthgen.library import SubjectLibrary
 from synthgen.preview import write_preview
 from synthgen.recipe import load_recipe
-from synthgen.stage import SubjectLibrary
 from synthgen.validate import validate_dataset
 
 SHARD = "tiny_humans-000000.tar"

@@ -8,11 +8,12 @@ from posecore.camera import unproject
 from posecore.sample import Sample
 from synthgen import catalog
 from synthgen.labels import label
+from synthgen.library import SubjectLibrary
 from synthgen.raster import paint_faces
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
-from synthgen.sampling import sample_scene
-from synthgen.stage import Stage, SubjectLibrary, build_stage
+from synthgen.sampling.scene import sample_scene
+from synthgen.stage import Stage, build_stage
 from synthgen.validate import sample_problems
 
 pytestmark = pytest.mark.blender

@@ -1,0 +1,39 @@
+"""The bodies and motions that specs refer to, and the one place that knows which adapter poses which subject."""
+
+from dataclasses import dataclass
+
+from synthgen.scene import HumanSpec, PoseSpec, QuadrupedSpec, SubjectSpec
+from synthgen.subjects.human import HumanBody, pose_human
+from synthgen.subjects.mocap import Clip
+from synthgen.subjects.posed import PosedSubject
+from synthgen.subjects.quadruped import QuadrupedBody, pose_quadruped
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectLibrary:
+    """What a recipe's subjects need; a body that the recipe has no use for is None.
+
+    Attributes:
+        assets: ids of the assets that this came from, for provenance.
+    """
+
+    assets: tuple[str, ...]
+    human: HumanBody | None = None
+    clips: dict[str, Clip] | None = None
+    quadruped: QuadrupedBody | None = None
+
+    @property
+    def clip_durations_s(self) -> dict[str, float]:
+        """Length of each motion clip."""
+        return {name: clip.duration_s for name, clip in (self.clips or {}).items()}
+
+
+def pose_subject(
+    library: SubjectLibrary, subject: SubjectSpec, pose: PoseSpec, position_m: tuple[float, float]
+) -> PosedSubject:
+    """Mesh and joints of a subject at one moment, standing at a place (x, y) on the ground."""
+    match subject:
+        case HumanSpec():
+            return pose_human(library.human, library.clips, subject.shape, subject.wardrobe, pose, position_m)
+        case QuadrupedSpec():
+            return pose_quadruped(library.quadruped, subject.shape, pose, position_m)
