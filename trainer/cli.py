@@ -131,14 +131,21 @@ def predict(
     boxes: Annotated[Path | None, typer.Option(help="JSON: image name -> [x, y, width, height] of its it.")] = None,
     skeleton: Annotated[str | None, typer.Option(help="Give joints of this skeleton, such as coco17.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this image, video or folder.")] = None,
+    bvh: Annotated[Path | None, typer.Option(help="Write the motion of one clip as BVH.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Estimate poses in images and video."""
-    from trainer.predict import predict_files
+    from trainer.bvh import write_bvh
+    from trainer.predict import frame_rate, predict_files
 
-    predict_files(
+    if bvh is not None and skeleton is not None:
+        raise typer.BadParameter("BVH needs the trained skeleton's rotations; leave --skeleton out", param_hint="--bvh")
+    predictions = predict_files(
         checkpoint, inputs, out, boxes=boxes, skeleton=skeleton, overlay=overlay, device=_device(device)
     )
+    if bvh is not None:
+        write_bvh(bvh, predictions, frame_rate(inputs))
+    typer.echo(f"{len(predictions)} poses in {out}")
 
 
 @app.command()

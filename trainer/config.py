@@ -40,6 +40,8 @@ class EfficientNetEncoderConfig(_Section):
     widths: tuple[int, int, int, int] = Field(
         (96, 64, 48, 32), description="Decoder channels at 1/16, 1/8, 1/4 and 1/2 of the input's side."
     )
+    levels: Literal[4, 5] = Field(5, description="Deepest map at 1/16 or 1/32 of the input's side.")
+    frozen_levels: int = Field(0, ge=0, le=3, description="Finest maps whose blocks stay as ImageNet left them.")
 
 
 class UNetEncoderConfig(_Section):

@@ -264,6 +264,8 @@ def _optimiser(network: nn.Module, settings: OptimiserConfig, factor: float = 1.
     """AdamW with the peak rate remembered in each group; ImageNet layers get their own, slower group."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         groups[name.startswith("backbone.")].append(parameter)
     return torch.optim.AdamW(
         [

@@ -146,17 +146,25 @@ class PerceptualLoss(nn.Module):
 
 
 @torch.no_grad()
-def feature_error(features: Features, predicted: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def feature_error(
+    features: Features, predicted: torch.Tensor, images: torch.Tensor, subject: torch.Tensor | None = None
+) -> torch.Tensor:
     """How badly pictures [B, 3, r, r] match `images`, for gauges: [B], 1 is as bad as the batch's mean feature.
 
     Squared error of each tap over the variance of the images' own features, mean over taps. Needs no running norm, so
     numbers of different runs compare.
+
+    Args:
+        subject: [B, 1, h, w] weights of the pixels, of mean 1 for each picture; None weighs all alike.
     """
     wanted = features(resized(images, predicted.shape[-1]))
     terms = []
     for ours, theirs in zip(features(predicted), wanted, strict=True):
         variance = theirs.var((0, 2, 3), keepdim=True).mean().clamp(min=1e-8)
-        terms.append((ours - theirs).square().mean((1, 2, 3)) / variance)
+        error = (ours - theirs).square().mean(1, keepdim=True) / variance
+        if subject is not None:
+            error = error * resized(subject, error.shape[-1])
+        terms.append(error.mean((1, 2, 3)))
     return torch.stack(terms).mean(0)
 
 

@@ -383,7 +383,7 @@ def collect_poses(model: PoseModel, batches: Sequence[Batch], blend: float, devi
 def leakage(
     model: PoseModel, features: Features, batches: Sequence[Batch], blend: float, device: torch.device
 ) -> dict[str, float]:
-    """Feature error of reconstructions from the right, from another picture's and from a blank pose.
+    """Feature error, on and near the subject, of reconstructions from the right, another picture's and a blank pose.
 
     If a wrong or no pose does as well as the right one, the renderer takes the picture from elsewhere, and its gradient
     says nothing about the pose.
@@ -395,8 +395,10 @@ def leakage(
     sums = {"right": 0.0, "shuffled": 0.0, "blank": 0.0}
     for batch, own, other in zip(batches, joints, strangers, strict=True):
         images, partners = batch.images.to(device), batch.partners.to(device)
+        near = near_drawing(model.draw.centred(own))
+        subject = near / near.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
         for name, shown in (("right", own), ("shuffled", other), ("blank", None)):
-            sums[name] += float(feature_error(features, model.render(shown, partners), images).sum())
+            sums[name] += float(feature_error(features, model.render(shown, partners), images, subject).sum())
     return {name: total / len(everyone) for name, total in sums.items()}
 
 

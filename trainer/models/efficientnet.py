@@ -36,9 +36,10 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         num_levels: how many of the five maps are wanted; deeper blocks are not built.
+        frozen_levels: maps whose blocks stay as ImageNet left them: no gradient, no memory, half the time.
     """
 
-    def __init__(self, num_levels: int = 5) -> None:
+    def __init__(self, num_levels: int = 5, frozen_levels: int = 0) -> None:
         super().__init__()
         self.stem = _SameConv2d(3, STEM_CHANNELS, kernel_size=3, stride=2)
         blocks: list[nn.Module] = []
@@ -55,16 +56,27 @@ class EfficientNetLite0(nn.Module):
             if stage == len(STAGES) - 1:
                 self.level_ends.append(len(blocks) - 1)
         self.blocks = nn.ModuleList(blocks)
+        self.num_frozen = self.level_ends[frozen_levels - 1] + 1 if frozen_levels else 0
+        if self.num_frozen:
+            self.stem.requires_grad_(False)
+            self.blocks[: self.num_frozen].requires_grad_(False)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """[B, 3, H, W] RGB in [0, 1] -> maps at 1/2, 1/4, ... of the side, channels as LEVEL_CHANNELS."""
-        maps = []
-        x = F.relu6(self.stem((images - IMAGE_MEAN) / IMAGE_STD))
-        for index, block in enumerate(self.blocks):
-            x = block(x)
+        maps: list[torch.Tensor] = []
+        x = (images - IMAGE_MEAN) / IMAGE_STD
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.num_frozen):
+            x = F.relu6(self.stem(x))
+            x = self._through(range(self.num_frozen), x, maps)
+        self._through(range(self.num_frozen, len(self.blocks)), x, maps)
+        return maps
+
+    def _through(self, blocks: range, x: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
+        for index in blocks:
+            x = self.blocks[index](x)
             if index in self.level_ends:
                 maps.append(x)
-        return maps
+        return x
 
 
 def load_imagenet_weights(network: EfficientNetLite0) -> None:

@@ -62,9 +62,19 @@ class EfficientNetEncoder(nn.Module):
         image_size: S, a multiple of 32.
         skeleton_size: s, one of S/2, S/4, S/8.
         widths: decoder channels at 1/16, 1/8, 1/4 and 1/2 of S; those finer than s are not built.
+        num_levels: 5 maps down to 1/32 of S, or 4 down to 1/16: a third faster, the blocks of 1/32 left out.
+        frozen_levels: see EfficientNetLite0.
     """
 
-    def __init__(self, num_channels: int, image_size: int, skeleton_size: int, widths: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        num_channels: int,
+        image_size: int,
+        skeleton_size: int,
+        widths: tuple[int, ...],
+        num_levels: int = 5,
+        frozen_levels: int = 0,
+    ) -> None:
         super().__init__()
         finest = {image_size // 2: 0, image_size // 4: 1, image_size // 8: 2}.get(skeleton_size)
         if finest is None or image_size % 32:
@@ -72,21 +82,27 @@ class EfficientNetEncoder(nn.Module):
                 f"model.skeleton_image.size must be 1/2, 1/4 or 1/8 of data.input_size_px, itself a multiple of 32; "
                 f"got {skeleton_size} and {image_size}"
             )
-        self.backbone = EfficientNetLite0(num_levels=5)
+        self.backbone = EfficientNetLite0(num_levels, frozen_levels)
         levels = range(3, finest - 1, -1)
         self.laterals = nn.ModuleList(
             nn.Conv2d(LEVEL_CHANNELS[level], width, 1) for level, width in zip(levels, widths, strict=False)
         )
-        self.deepest = nn.Conv2d(LEVEL_CHANNELS[4], widths[0], 1)
+        self.deepest = nn.Conv2d(LEVEL_CHANNELS[4], widths[0], 1) if num_levels == 5 else None
         self.facing = FacingHead(widths[0])
         widths = widths[: len(levels)]
         self.blocks = nn.ModuleList(conv_block(width, width) for width in widths)
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
-        self.paint = nn.Conv2d(widths[-1], num_channels, 3, padding=1)
+        self.paint = _blank_canvas(widths[-1], num_channels)
+        with torch.no_grad():
+            # Fine maps are edges of everything; at first the coarse ones, which know bodies, should decide.
+            for lateral in self.laterals[1:]:
+                lateral.weight.mul_(0.1)
 
     def forward(self, images: torch.Tensor) -> EncoderOutput:
         maps = self.backbone(images.to(memory_format=torch.channels_last))
-        x = self.laterals[0](maps[3]) + F.interpolate(self.deepest(maps[4]), scale_factor=2.0, mode="nearest")
+        x = self.laterals[0](maps[3])
+        if self.deepest is not None:
+            x = x + F.interpolate(self.deepest(maps[4]), scale_factor=2.0, mode="nearest")
         facing_6d, x = self.facing(x)
         x = self.blocks[0](x)
         for index, narrow in enumerate(self.narrow):
@@ -123,7 +139,7 @@ class UNetEncoder(nn.Module):
         )
         self.merge = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in (4 * width, 2 * width, width))
         self.last = conv_block(width, width)
-        self.paint = nn.Conv2d(width, num_channels, 3, padding=1)
+        self.paint = _blank_canvas(width, num_channels)
 
     def forward(self, images: torch.Tensor) -> EncoderOutput:
         skips = [self.stem(images.to(memory_format=torch.channels_last))]
@@ -134,3 +150,12 @@ class UNetEncoder(nn.Module):
             skip = skips.pop()
             x = merge(torch.cat([resized(up(x), skip.shape[-1]), skip], 1))
         return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d)
+
+
+def _blank_canvas(channels_in: int, num_channels: int) -> nn.Conv2d:
+    """The last layer; starts by painting nearly nothing: background is -1, and most of a drawing is background."""
+    paint = nn.Conv2d(channels_in, num_channels, 3, padding=1)
+    with torch.no_grad():
+        paint.weight.mul_(0.1)
+        paint.bias.fill_(-1.0)
+    return paint

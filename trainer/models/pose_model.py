@@ -125,7 +125,14 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
     groups = skeleton.edge_groups(drawn.channels)
     match config.encoder.name:
         case "efficientnet_lite0":
-            encoder: nn.Module = EfficientNetEncoder(drawn.channels, image_size, drawn.size, config.encoder.widths)
+            encoder: nn.Module = EfficientNetEncoder(
+                drawn.channels,
+                image_size,
+                drawn.size,
+                config.encoder.widths,
+                config.encoder.levels,
+                config.encoder.frozen_levels,
+            )
             if pretrained:
                 load_imagenet_weights(encoder.backbone)
         case "unet":

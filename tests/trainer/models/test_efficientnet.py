@@ -35,3 +35,12 @@ def test_folded_weights_compute_what_the_package_computes():
                 expected.append(x)
         for ours, theirs in zip(network(images), expected, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
+
+
+def test_frozen_levels_take_no_gradient_and_pass_the_rest_theirs():
+    network = EfficientNetLite0(num_levels=4, frozen_levels=2)
+    maps = network(torch.rand(1, 3, 32, 32))
+    assert not maps[1].requires_grad and maps[2].requires_grad
+    maps[3].sum().backward()
+    with_gradient = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
+    assert with_gradient == {str(index) for index in range(3, 11)}

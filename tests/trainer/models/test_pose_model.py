@@ -40,7 +40,7 @@ def test_one_pass_gives_every_output_in_its_shape(encoder):
     assert output.pose_3d.rotations.shape == (3, 17, 3, 3)
     assert output.drawing.shape == (2, 5, 32, 32)
     assert output.reconstruction.shape == (2, 3, 32, 32)
-    assert ((0 <= output.pose_2d.confidence) & (output.pose_2d.confidence <= 1)).all()
+    assert ((output.pose_2d.confidence >= 0) & (output.pose_2d.confidence <= 1)).all()
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
