@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import cv2
 import numpy as np
 import torch
 
-from posecore.codec import encode_image
+from posecore.codec import decode_image, encode_image, image_member
+from posecore.dataset import MANIFEST_NAME, iterate_dataset
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet, draw_skeleton
 from posecore.skeleton import Skeleton, joint_map, load_skeleton
@@ -170,14 +172,11 @@ def predict_files(
     skeleton: str | None = None,
     overlay: Path | None = None,
     device: torch.device | str = "cpu",
-) -> int:
+) -> list[Prediction]:
     """Predict on files and write JSON, and an overlay where asked; frames are streamed, never all held.
 
     Args:
         boxes: JSON as `read_boxes` takes it. overlay: as `write_overlay` takes it.
-
-    Returns:
-        The number of predictions.
 
     Raises:
         UserError: something cannot be read, or no pose can be given in that skeleton.
@@ -192,24 +191,27 @@ def predict_files(
             yield prediction
 
     if overlay is not None:
-        write_overlay(overlay, pictures, keeping())
+        write_overlay(overlay, pictures, keeping(), frame_rate(inputs))
     else:
         # Drawing nothing, the pictures need not be held either.
         del pictures
         kept.extend(predictor.predict(ahead))
     write_predictions(out, kept)
-    return len(kept)
+    return kept
 
 
 def read_pictures(inputs: list[Path], boxes: dict[str, dict[int, list[float]]] | None = None) -> Iterator[Picture]:
-    """Pictures, folders of pictures and videos, one picture after the other.
+    """Pictures, folders of pictures, videos and packed datasets, one picture after the other.
 
     Raises:
         UserError: a path does not exist, is of an unknown type, or does not decode.
     """
     boxes = boxes or {}
     for path in inputs:
-        if path.is_dir():
+        if (path / MANIFEST_NAME).is_file():
+            for key, members in iterate_dataset(path):
+                yield Picture(key, decode_image(image_member(members), key), _box_at(boxes.get(key), 0))
+        elif path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not inside:
                 raise UserError(f"{path}: no picture or video in this folder")
@@ -226,6 +228,15 @@ def read_pictures(inputs: list[Path], boxes: dict[str, dict[int, list[float]]] |
                 yield Picture(f"{path.name}#{index:06d}", image, _box_at(boxes.get(path.name), index))
         else:
             raise UserError(f"{path}: unknown type {path.suffix!r}; give pictures, videos or folders of them")
+
+
+def frame_rate(inputs: list[Path]) -> float:
+    """Frames a second of the first video among the inputs; 25 if there is none."""
+    for path in inputs:
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            with av.open(str(path)) as container:
+                return float(container.streams.video[0].average_rate or 25)
+    return 25.0
 
 
 def read_boxes(path: Path) -> dict[str, dict[int, list[float]]]:
@@ -316,7 +327,7 @@ def _write_video(path: Path, images: Iterable[np.ndarray], rate: float) -> None:
             if stream is None:
                 # Encoders want even sides; every frame is fitted to the first one's.
                 height, width = (side - side % 2 for side in image.shape[:2])
-                stream = container.add_stream("libx264", rate=round(rate))
+                stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             if image.shape[:2] != (height, width):
                 image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -12,6 +12,7 @@ from posecore.skeleton import load_skeleton
 from trainer.predict import (
     Picture,
     PosePredictor,
+    frame_rate,
     predict_files,
     read_boxes,
     read_pictures,
@@ -99,6 +100,7 @@ def test_a_video_is_read_frame_by_frame_and_drawn_into_a_video(predictor, photo,
     assert [picture.name for picture in pictures] == [f"clip.mp4#{i:06d}" for i in range(5)]
     assert [picture.box[0] for picture in pictures] == [0, 10, 20, 30, 40]
     write_overlay(tmp_path / "drawn.mp4", pictures, predictor.predict(pictures))
+    assert frame_rate([tmp_path, path]) == 10
     with av.open(str(tmp_path / "drawn.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
 
@@ -106,11 +108,17 @@ def test_a_video_is_read_frame_by_frame_and_drawn_into_a_video(predictor, photo,
 def test_files_are_predicted_in_one_go_with_json_and_overlay(untrained_run, photo, tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), photo)
-    count = predict_files(untrained_run, [tmp_path], tmp_path / "p.json", overlay=tmp_path / "sheet.png")
-    assert count == len(json.loads((tmp_path / "p.json").read_text())) == 2
+    predictions = predict_files(untrained_run, [tmp_path], tmp_path / "p.json", overlay=tmp_path / "sheet.png")
+    assert len(predictions) == len(json.loads((tmp_path / "p.json").read_text())) == 2
     assert (tmp_path / "sheet.png").is_file()
     (tmp_path / "sheet.png").unlink()
-    assert predict_files(untrained_run, [tmp_path], tmp_path / "p.json") == 2
+    assert len(predict_files(untrained_run, [tmp_path], tmp_path / "p.json")) == 2
+
+
+def test_a_packed_dataset_is_read_picture_by_picture(painted_clips):
+    pictures = list(read_pictures([painted_clips(clips=2, frames=3)]))
+    assert [picture.name for picture in pictures] == [f"{c:06d}-{f:05d}" for c in range(2) for f in range(3)]
+    assert pictures[0].image.shape == (64, 64, 3)
 
 
 def test_overlays_of_one_and_of_many_pictures_are_pictures(predictor, photo, tmp_path):
