@@ -35,6 +35,7 @@ from trainer.data_config import CropConfig
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
+_OVERLAY_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _BATCH_SIZE = 16
 _SHEET_SIDE_PX = 256
 _SHEET_PICTURES = 40
@@ -285,13 +286,13 @@ def write_overlay(path: Path, pictures: Iterable[Picture], predictions: Iterable
         UserError: the suffix is neither a video's nor a picture's.
     """
     suffix = path.suffix.lower()
-    if suffix not in VIDEO_SUFFIXES | IMAGE_SUFFIXES | {""}:
+    if suffix not in VIDEO_SUFFIXES | _OVERLAY_SUFFIXES | {""}:
         raise UserError(f"{path}: an overlay is a picture (.png), a video (.mp4) or a folder (no suffix)")
     path.parent.mkdir(parents=True, exist_ok=True)
     pairs = zip(pictures, predictions, strict=True)
     if suffix in VIDEO_SUFFIXES:
         _write_video(path, (draw_prediction(picture.image, prediction) for picture, prediction in pairs), rate)
-    elif suffix in IMAGE_SUFFIXES:
+    elif suffix in _OVERLAY_SUFFIXES:
         _write_image(path, _sheet(draw_prediction(picture.image, prediction) for picture, prediction in pairs))
     else:
         path.mkdir(exist_ok=True)

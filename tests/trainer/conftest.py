@@ -82,6 +82,12 @@ def write_dataset(folder: Path, kind: str, records: list[list[tuple[str, dict[st
 
 
 @pytest.fixture(scope="session")
+def write_shards() -> Callable[..., Path]:
+    """`write_dataset` for tests that make their own records."""
+    return write_dataset
+
+
+@pytest.fixture(scope="session")
 def painted_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Make a labelled dataset: `painted_dataset(scenes=, frames=, shards=, skeleton=, size=)` -> its folder."""
 

@@ -6,14 +6,16 @@ import tarfile
 from collections import Counter
 from types import SimpleNamespace
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 
 from posecore.camera import project_cam
+from posecore.codec import encode_real
 from posecore.dataset import Manifest, Shard
 from posecore.errors import UserError
-from posecore.sample import VISIBLE
+from posecore.sample import VISIBLE, RealFrame
 from posecore.skeleton import load_skeleton
 from trainer.data import _ShardStream, load_evaluation_set, pose_prior_stream, real_stream, synthetic_stream
 from trainer.data_config import CropConfig, DataConfig
@@ -169,14 +171,25 @@ def test_swapped_backgrounds_are_the_same_for_both_pictures_of_a_pair(painted_da
     assert (changed < 0.5).all()
 
 
-def test_real_pairs_keep_their_distance_within_one_clip(painted_clips):
-    data = DataConfig(**SMALL, pair_min_gap_frames=3)
-    stream = real_stream(painted_clips(clips=4, frames=8), data, seed=0)
-    batch = next(stream)
-    assert batch.is_real
-    assert batch.joints is None
-    assert batch.images.shape == batch.partners.shape == (4, 3, 32, 32)
-    assert not torch.equal(batch.images, batch.partners)
+def test_real_pairs_keep_their_distance_within_one_clip(tmp_path, write_shards):
+    """Each frame is of one grey level: 100 for clip 1 and none for clip 0, plus 8 for each frame."""
+    records = []
+    for clip in range(2):
+        for frame in range(12):
+            image = np.full((32, 32, 3), 100 * clip + 8 * frame, np.uint8)
+            real = RealFrame(f"{clip:08d}-{frame:02d}-00", image, f"c{clip}", frame, 0.0, (0, 0, 32, 32), "x")
+            records.append((real.key, encode_real(real)))
+    neutral = {"brightness": 0, "contrast": 0, "saturation": 0, "white_balance": 0, "grayscale_probability": 0}
+    neutral |= {"blur_probability": 0, "noise_probability": 0, "cutout_probability": 0}
+    data = DataConfig(**SMALL, pair_min_gap_frames=3, real_photometric=neutral)
+    stream = real_stream(write_shards(tmp_path / "clips", "real", [records]), data, seed=0)
+    for _ in range(12):
+        batch = next(stream)
+        assert batch.is_real
+        assert batch.joints is None
+        levels = (255 * torch.stack([batch.images, batch.partners]).mean(dim=(2, 3, 4))).round()
+        assert ((levels[0] >= 100) == (levels[1] >= 100)).all()
+        assert ((levels[0] - levels[1]).abs() >= 3 * 8).all()
 
 
 def test_stills_get_a_warped_and_masked_partner(painted_clips):
@@ -262,3 +275,13 @@ def test_data_of_the_wrong_kind_is_refused_with_the_command_that_makes_the_right
         real_stream(painted_dataset(), CACHED, seed=0)
     with pytest.raises(UserError, match="synthgen render"):
         synthetic_stream(painted_clips(), H36M, CACHED, seed=0)
+
+
+def test_a_dataset_behind_a_url_streams_like_a_folder(painted_dataset):
+    folder = painted_dataset(scenes=4)
+    remote = fsspec.filesystem("memory")
+    for path in folder.iterdir():
+        remote.pipe(f"/bucket/{path.name}", path.read_bytes())
+    near, far = (next(synthetic_stream(place, H36M, STREAMED, seed=4)) for place in (folder, "memory://bucket"))
+    assert near.keys == far.keys
+    assert torch.equal(near.images, far.images)
