@@ -252,14 +252,14 @@ def _clips_of_shot(
                 yield from _cut(ground, track.frames[positions], footage, square, options, rejects)
 
 
-def _grounds(shot: list[VideoFrame]) -> list[_Ground]:
-    """The shot itself if its camera stands still, else its steady parts."""
+def _grounds(shot: list[VideoFrame]) -> Iterator[_Ground]:
+    """The shot itself if its camera stands still, else its steady parts, one at a time: they are copies."""
     small = _shrunk(shot)
     path = camera_path(small)
     if path is None:
-        return [_Ground(shot, small)]
+        yield _Ground(shot, small)
+        return
     height, width = shot[0].image.shape[:2]
-    grounds = []
     for part in steady_parts(scale_path(path, width / small.shape[2]), width, height):
         frames = shot[part.first : part.last]
         laid = [
@@ -267,8 +267,7 @@ def _grounds(shot: list[VideoFrame]) -> list[_Ground]:
             for frame, to_canvas in zip(frames, part.to_canvas, strict=True)
         ]
         reach = np.stack([reach_on_canvas((height, width), to_canvas, part.canvas) for to_canvas in part.to_canvas])
-        grounds.append(_Ground(laid, _shrunk(laid), reach, part.origin))
-    return grounds
+        yield _Ground(laid, _shrunk(laid), reach, part.origin)
 
 
 def _shrunk(frames: list[VideoFrame]) -> np.ndarray:

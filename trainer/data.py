@@ -55,6 +55,7 @@ from trainer.data_config import CropConfig, DataConfig
 logger = logging.getLogger(__name__)
 
 _MIN_DEPTH_M = 0.05
+_LABELS_MB = 0.006  # of one frame in memory without its pixels
 _MAX_BACKGROUNDS = 256
 _FRAMES_PER_PLATE = 9
 
@@ -230,8 +231,7 @@ _Group = tuple[_Frame, ...]
 
 @dataclass(frozen=True)
 class _Chance:
-    """Generators for one sample of one pass, one for each purpose, so that a new knob leaves all other draws
-    alone."""
+    """Generators for one sample of one pass, one for each purpose: a new knob leaves all other draws alone."""
 
     seed: int
     pass_number: int
@@ -269,18 +269,15 @@ class _Source:
         return groups
 
     def _load(self, shard: int, decoded: bool) -> list[_Group]:
-        groups: list[list[_Frame]] = []
-        previous = None
+        # By name, not by neighbourhood: where a scene has several views, their frames alternate.
+        groups: dict[str, list[_Frame]] = {}
         for key, members in self._records(shard):
             try:
                 frame, group_name = self._read(key, members, decoded)
             except UserError as error:
                 raise UserError(f"{self._location(shard)}: {error}") from None
-            if group_name != previous:
-                groups.append([])
-            groups[-1].append(frame)
-            previous = group_name
-        return [tuple(group) for group in groups]
+            groups.setdefault(group_name, []).append(frame)
+        return [tuple(group) for group in groups.values()]
 
     def _records(self, shard: int) -> Iterator[tuple[str, dict[str, bytes]]]:
         entry, location = self.manifest.shards[shard], self._location(shard)
@@ -328,9 +325,9 @@ class _Source:
         return frame, f"{sample.scene}-{sample.view}"
 
     def _decoded_mb(self) -> float:
-        """Size of all pixels when decoded, judged by the first record."""
+        """Size of everything when decoded, pixels judged by the first record."""
         if not self.pixels:
-            return 0.0
+            return self.manifest.num_samples * _LABELS_MB
         _, members = next(self._records(0))
         height, width = decode_image(image_member(members), "first").shape[:2]
         return self.manifest.num_samples * height * width * 4 / 1e6

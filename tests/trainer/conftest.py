@@ -88,6 +88,12 @@ def write_shards() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def paint() -> Callable[..., Sample]:
+    """`painted_sample` for tests that change it."""
+    return painted_sample
+
+
+@pytest.fixture(scope="session")
 def painted_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Make a labelled dataset: `painted_dataset(scenes=, frames=, shards=, skeleton=, size=)` -> its folder."""
 

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fsspec
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from posecore.camera import project_cam
-from posecore.codec import encode_real
+from posecore.codec import encode, encode_real
 from posecore.dataset import Manifest, Shard
 from posecore.errors import UserError
 from posecore.sample import VISIBLE, RealFrame
@@ -20,7 +21,7 @@ from posecore.skeleton import load_skeleton
 from trainer.data import _ShardStream, load_evaluation_set, pose_prior_stream, real_stream, synthetic_stream
 from trainer.data_config import CropConfig, DataConfig
 
-H36M = load_skeleton("h36m17")
+H36M, H36M_SUPERSET = load_skeleton("h36m17"), load_skeleton("human")
 SMALL = {"input_size_px": 32, "synthetic_batch_size": 4, "real_batch_size": 4, "prior_batch_size": 4}
 CACHED = DataConfig(**SMALL)
 STREAMED = DataConfig(**SMALL, cache_limit_mb=0, shuffle_buffer=4)
@@ -158,6 +159,17 @@ def test_pairs_are_other_poses_of_the_same_scene_with_a_still_background(painted
     changed = (difference > 0.05).float().mean(dim=(1, 2))
     assert (changed > 0.005).all()
     assert (changed < 0.5).all()
+
+
+def test_partners_come_from_the_same_view_where_a_scene_has_several(tmp_path, write_shards, paint):
+    samples = [paint(0, frame, H36M_SUPERSET, view=view) for frame in range(2) for view in range(2)]
+    samples = [replace(s, image=np.full_like(s.image, 60 + 100 * s.view + 20 * s.frame)) for s in samples]
+    folder = write_shards(tmp_path / "views", "synthetic", [[(s.key, encode(s)) for s in samples]])
+    (batch,) = load_evaluation_set(folder, H36M, 32)
+    levels = (255 * torch.stack([batch.images, batch.partners]).mean(dim=(2, 3, 4))).round()
+    by_key = {key: levels[:, i].tolist() for i, key in enumerate(batch.keys)}
+    assert by_key["00000000-00-00"] == pytest.approx([60, 80], abs=1)
+    assert by_key["00000000-01-01"] == pytest.approx([180, 160], abs=1)
 
 
 def test_swapped_backgrounds_are_the_same_for_both_pictures_of_a_pair(painted_dataset):
