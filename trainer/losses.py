@@ -6,6 +6,8 @@ for nothing; if nothing is known a term is 0. `sg` below is stop-gradient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -82,18 +84,18 @@ def consistency_loss(drawing: torch.Tensor, skeleton_image: torch.Tensor) -> tor
     return forth + 0.1 * back
 
 
-def generator_loss(scores: list[torch.Tensor]) -> torch.Tensor:
+def generator_loss(scores: Sequence[torch.Tensor]) -> torch.Tensor:
     """Least-squares GAN: fakes should score 1. Mean over scales."""
     return torch.stack([(score - 1.0).square().mean() for score in scores]).mean()
 
 
-def discriminator_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
+def discriminator_loss(real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> torch.Tensor:
     """Least-squares GAN: real 1, fake 0; halved, mean over scales."""
     terms = [(r - 1.0).square().mean() + f.square().mean() for r, f in zip(real, fake, strict=True)]
     return 0.5 * torch.stack(terms).mean()
 
 
-def r1_penalty(scores: list[torch.Tensor], real: torch.Tensor) -> torch.Tensor:
+def r1_penalty(scores: Sequence[torch.Tensor], real: torch.Tensor) -> torch.Tensor:
     """Mean squared gradient norm of the scores at real drawings, which must require grad (Mescheder et al. 2018)."""
     total = torch.stack([score.mean((1, 2, 3)) for score in scores]).mean(0).sum()
     (gradient,) = torch.autograd.grad(total, real, create_graph=True)

@@ -166,7 +166,9 @@ class Pretrain:
     def _consider_pictures(self, values: dict[str, float]) -> None:
         """Let pictures teach the pose from the first gauge on at which the renderer heeds it; there is no way back."""
         margin = values["shuffled"] / max(values["right"], 1e-9) - 1.0
-        self.pictures_teach = self.pictures_teach or margin >= self.config.schedule.leakage_margin
+        teaches = self.pictures_teach or margin >= self.config.schedule.leakage_margin
+        # Rounding may tell processes apart, and one that went its own way would hang the others.
+        self.pictures_teach = self.trainee.fabric.broadcast(teaches)
         values["pictures_teach"] = float(self.pictures_teach)
 
 
@@ -201,6 +203,11 @@ class Finetune(Pretrain):
         renders_synthetic = step % self.config.schedule.render_every == 0
         nothing_true = real.images.new_full((real.size, *synthetic.joints.shape[1:]), torch.nan)
         true_joints = [nothing_true, self._true_joints(synthetic)] if renders_synthetic else [nothing_true]
+        is_adversarial = self.pictures_teach and self.config.losses.adversarial_ratio > 0
+        probe = None
+        if is_adversarial and (step % BALANCE_EVERY == 0 or self.adversarial_weight == 0.0):
+            shape = (real.size + synthetic.size, draw.num_channels, draw.size, draw.size)
+            probe = real.images.new_zeros(shape, requires_grad=True)
         output = self.trainee.model(
             torch.cat([real.images, synthetic.images]),
             blend=blend_at(progress, self.config),
@@ -210,6 +217,7 @@ class Finetune(Pretrain):
             true_joints=torch.cat(true_joints),
             image_teaches_pose=self.pictures_teach,
             drawings=spoil_drawings(draw.centred(prior_joints), self.skeleton),
+            probe=probe,
         )  # fmt: skip
         is_real, is_synthetic = slice(None, real.size), slice(real.size, None)
 
@@ -234,10 +242,10 @@ class Finetune(Pretrain):
             output.pose_3d.reprojected[is_real], output.pose_2d.joints[is_real], None
         )
         self._contest = None
-        if self.pictures_teach and weights.adversarial_ratio > 0:
+        if is_adversarial:
             adversarial = self._adversarial_loss(seen)
-            if step % BALANCE_EVERY == 0 or self.adversarial_weight == 0.0:
-                self._balance(adversarial, perceptual, output.skeleton_image, real.size)
+            if probe is not None:
+                self._balance(adversarial, perceptual, probe, real.size)
             terms["adversarial"] = self.adversarial_weight * adversarial
             self._contest = (draw.centred(prior[: real.size]), seen.detach(), real.keys)
         return StepLosses(terms, real.keys + synthetic.keys, real.size + synthetic.size)
@@ -250,8 +258,8 @@ class Finetune(Pretrain):
         fakes = self.pool.query(fakes, torch.default_generator)
         penalised = step % settings.r1_every == 0 and settings.r1_gamma > 0
         drawn = self._noisy(drawn).requires_grad_(penalised)
-        real_scores = self.trainee.discriminator(drawn)
-        fake_scores = self.trainee.discriminator(self._noisy(fakes))
+        scores = self.trainee.discriminator(torch.cat([drawn, self._noisy(fakes)]))
+        real_scores, fake_scores = zip(*(score.split([len(drawn), len(fakes)]) for score in scores), strict=True)
         terms = {"discriminator": discriminator_loss(real_scores, fake_scores)}
         if penalised:
             # Lazily applied, so as many times stronger (Karras et al. 2020).
@@ -287,18 +295,19 @@ class Finetune(Pretrain):
 
     def _adversarial_loss(self, seen: torch.Tensor) -> torch.Tensor:
         """The generator's side; the discriminator itself takes no gradient here."""
-        discriminator = self.trainee.discriminator
+        # Behind the wrapper: no gradients of the discriminator are wanted, so none may be awaited from other processes.
+        discriminator = self.trainee.discriminator.module
         discriminator.requires_grad_(False)
         loss = generator_loss(discriminator(self._noisy(seen)))
         discriminator.requires_grad_(True)
         return loss
 
     def _balance(
-        self, adversarial: torch.Tensor, perceptual: torch.Tensor, skeleton_image: torch.Tensor, num_real: int
+        self, adversarial: torch.Tensor, perceptual: torch.Tensor, probe: torch.Tensor, num_real: int
     ) -> None:
         """Set the adversarial weight so that its gradient on real skeleton images has the wanted norm; smoothed."""
         norms = [
-            torch.autograd.grad(loss, skeleton_image, retain_graph=True)[0][:num_real].norm().item()
+            torch.autograd.grad(loss, probe, retain_graph=True)[0][:num_real].norm().item()
             for loss in (perceptual, adversarial)
         ]
         wanted = self.config.losses.adversarial_ratio * norms[0] / max(norms[1], 1e-12)

@@ -69,6 +69,7 @@ class PoseModel(nn.Module):
         true_joints: torch.Tensor | None = None,
         image_teaches_pose: bool = True,
         drawings: torch.Tensor | None = None,
+        probe: torch.Tensor | None = None,
     ) -> PoseOutput:
         """Estimate poses, and render the first M images again.
 
@@ -80,9 +81,12 @@ class PoseModel(nn.Module):
             true_joints: [M, K, 2] joints to draw in place of the estimated ones; rows of NaN keep the estimate.
             image_teaches_pose: whether the picture's gradient reaches the joints.
             drawings: [D, C, s, s] centred skeleton images that the pose head is to read as well.
+            probe: zeros [B, C, s, s] added to the encoder's skeleton image, whose gradient tells what each loss wants
+                of it (the output's own is no good for that: a distributed wrapper hands out copies).
         """
         seen = self.encoder(images)
-        pose_2d = self.pose_head(seen.skeleton_image)
+        skeleton_image = seen.skeleton_image if probe is None else seen.skeleton_image + probe
+        pose_2d = self.pose_head(skeleton_image)
         pose_3d = self.uplift(pose_2d.joints, pose_2d.confidence, seen.facing_6d, camera_K, images.shape[-1])
         joints = torch.lerp(pose_2d.joints, pose_3d.reprojected, blend)
         drawing = reconstruction = None
@@ -97,7 +101,7 @@ class PoseModel(nn.Module):
             reconstruction = self.image_renderer(drawing, partners)
         drawn_pose_2d = None if drawings is None else self.pose_head(drawings)
         return PoseOutput(
-            seen.skeleton_image, seen.facing_6d, pose_2d, pose_3d, joints, drawing, reconstruction, drawn_pose_2d
+            skeleton_image, seen.facing_6d, pose_2d, pose_3d, joints, drawing, reconstruction, drawn_pose_2d
         )
 
     def read_drawings(self, drawings: torch.Tensor) -> Pose2D:
