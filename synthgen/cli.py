@@ -134,7 +134,9 @@ def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> N
 
 @app.command()
 def pack(
-    inputs: Annotated[list[str], typer.Argument(help="Videos, pictures, folders of them, or asset:ID (video/people).")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Videos, pictures, folders of them, or asset:ID[/FILE] (asset:video/people).")
+    ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/real"),
     subjects: Annotated[str, typer.Option(help="motion, frame, or boxes.")] = "motion",
     boxes: Annotated[Path | None, typer.Option(help="JSON file of boxes, for --subjects boxes.")] = None,
@@ -152,8 +154,10 @@ def pack(
     paths = []
     for given in inputs:
         if given.startswith("asset:"):
-            asset_id = given.removeprefix("asset:")
-            paths.append(catalog.fetch(asset_id, _show_setup()))
+            kind, _, rest = given.removeprefix("asset:").partition("/")
+            name, _, file = rest.partition("/")
+            asset_id = f"{kind}/{name}"
+            paths.append(catalog.fetch(asset_id, _show_setup()) / file)
             licence = licence or catalog.catalog().asset(asset_id).licence
         else:
             paths.append(Path(given))
