@@ -16,12 +16,30 @@ import numpy as np
 
 _MAX_BACKGROUND_FRAMES = 60
 _DIFFERENCE_FLOOR = 14.0  # grey levels: JPEG and sensor noise stay below this in ordinary footage
-_GATHER_FRAMES = 8  # foreground within this many frames on either side counts as one movement
-_SPREAD = 0.02  # Gaussian sigma, of the longer side: bridges the gap between a head and a raised arm
 _PRESENCE = 0.06  # of the gathered, spread foreground (0..1): above it a pixel belongs to a subject
-_MIN_AREA = 0.004  # of the picture, after spreading: smaller regions are leaves, flicker and reflections
 _MAX_GAP_FRAMES = 12  # a subject that stands still this long does not end its track
 _MIN_RIVAL_ACTIVITY = 0.5  # of a livelier track at the same time; below it a track is a by-product
+
+
+@dataclass(frozen=True)
+class _Grain:
+    """How coarsely foreground is taken together.
+
+    Attributes:
+        gather_frames: foreground within this many frames on either side counts as one movement.
+        spread: Gaussian sigma, of the longer side; bridges the gap between a head and a raised arm.
+        min_area: of the picture, after spreading; smaller regions are leaves, flicker and reflections.
+    """
+
+    gather_frames: int
+    spread: float
+    min_area: float
+
+
+_COARSE = _Grain(gather_frames=8, spread=0.02, min_area=0.004)
+_FINE = _Grain(gather_frames=1, spread=0.006, min_area=0.001)
+_TRAVEL = 1.5  # own heights that a region's centre must cover to count as whole: what travels is in no background
+_TRAVELLERS_SHARE = 0.8  # of a coarse track's foreground, from which on its travellers replace it
 
 
 @dataclass(frozen=True)
@@ -52,8 +70,10 @@ def find_moving_subjects(pictures: np.ndarray, min_frames: int, reach: np.ndarra
         less than half as much, are left out.
     """
     masks = foreground_masks(pictures, reach)
-    chains = _join_parts(_link(_regions_by_frame(masks)))
-    tracks = [_track_from_chain(chain, masks[0].size) for chain in chains]
+    chains = _split_travellers(
+        coarse=_join_parts(_link(_regions_by_frame(masks, _COARSE))), fine=_link(_regions_by_frame(masks, _FINE))
+    )
+    tracks = [_track_from_chain(_present(chain), masks[0].size) for chain in chains]
     tracks = sorted(
         (track for track in tracks if len(track.frames) >= min_frames),
         key=lambda track: (-track.activity * len(track.frames), int(track.frames[0]), *track.boxes[0]),
@@ -111,15 +131,15 @@ class _Region:
     area: float
 
 
-def _regions_by_frame(masks: np.ndarray) -> list[list[_Region]]:
+def _regions_by_frame(masks: np.ndarray, grain: _Grain) -> list[list[_Region]]:
     """Connected parts of the gathered and spread foreground; a box is of the gathered foreground inside, not of its
     spread."""
-    sigma = _SPREAD * max(masks.shape[1:])
+    sigma = grain.spread * max(masks.shape[1:])
     totals = np.cumsum(masks, axis=0, dtype=np.int32)
     totals = np.concatenate([np.zeros_like(totals[:1]), totals])
     found = []
     for frame in range(len(masks)):
-        first, last = max(0, frame - _GATHER_FRAMES), min(len(masks), frame + _GATHER_FRAMES + 1)
+        first, last = max(0, frame - grain.gather_frames), min(len(masks), frame + grain.gather_frames + 1)
         gathered = (totals[last] - totals[first]).astype(np.float32) / (last - first)
         present = cv2.GaussianBlur(gathered, (0, 0), sigma) > _PRESENCE
         count, labels = cv2.connectedComponents(present.astype(np.uint8))
@@ -128,7 +148,7 @@ def _regions_by_frame(masks: np.ndarray) -> list[list[_Region]]:
         for label in range(1, count):
             inside = labels == label
             part = inside & moved
-            if inside.sum() < _MIN_AREA * inside.size or not part.any():
+            if inside.sum() < grain.min_area * inside.size or not part.any():
                 continue
             rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
             box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
@@ -174,6 +194,50 @@ def _join_parts(chains: list[list[_Region]]) -> list[list[_Region]]:
         else:
             joined.append({region.frame: region for region in chain})
     return [[whole[frame] for frame in sorted(whole)] for whole in joined]
+
+
+def _split_travellers(coarse: list[list[_Region]], fine: list[list[_Region]]) -> list[list[_Region]]:
+    """Put the single walkers of a group in place of the group.
+
+    Coarse regions hold torn bodies together, and people who pass close by each other as well. The two are told apart
+    by
+    travel: what crosses the picture leaves no trace in the median, so its fine region is the whole of it.
+    """
+    travellers = [chain for chain in fine if _travels(chain)]
+    owners = [_owner(chain, coarse) for chain in travellers]
+    result = []
+    for place, whole in enumerate(coarse):
+        own = [chain for chain, owner in zip(travellers, owners, strict=True) if owner == place]
+        share = sum(region.area for chain in own for region in chain) / max(sum(region.area for region in whole), 1.0)
+        result += own if share >= _TRAVELLERS_SHARE else [whole]
+    return result
+
+
+def _travels(chain: list[_Region]) -> bool:
+    centres = np.array([region.box[:2] + region.box[2:] / 2 for region in chain])
+    height = float(np.median([region.box[3] for region in chain]))
+    return float(np.ptp(centres, axis=0).max()) >= _TRAVEL * height
+
+
+def _owner(chain: list[_Region], coarse: list[list[_Region]]) -> int | None:
+    """The coarse chain in whose boxes the chain's centres lie most often."""
+    centres = {region.frame: region.box[:2] + region.box[2:] / 2 for region in chain}
+    counts = [
+        sum(
+            region.frame in centres and bool(np.all(np.abs(region.box[:2] + region.box[2:] / 2 - centres[region.frame])
+                                                    <= region.box[2:] / 2))
+            for region in whole
+        )
+        for whole in coarse
+    ]  # fmt: skip
+    return int(np.argmax(counts)) if any(counts) else None
+
+
+def _present(chain: list[_Region]) -> list[_Region]:
+    """The chain without its ends that only neighbouring frames' movement put there: nobody has come yet, or is left."""
+    areas = np.array([region.area for region in chain])
+    there = np.flatnonzero(areas >= 0.1 * np.median(areas))
+    return chain[there[0] : there[-1] + 1]
 
 
 def _track_from_chain(chain: list[_Region], picture_area: float) -> Track:
