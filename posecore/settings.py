@@ -37,19 +37,55 @@ def find_settings(name_or_path: str, folder: Path, what: str) -> Path:
     raise UserError(f"no {what} {name_or_path!r}, neither packaged nor a file; {hint}")
 
 
-def load_settings(model: type[Model], path: Path, overrides: tuple[str, ...] = ()) -> Model:
-    """Read a YAML file into a strict model.
+def load_settings(
+    model: type[Model],
+    name_or_path: str,
+    folder: Path,
+    what: str,
+    overrides: tuple[str, ...] = (),
+    whole: frozenset[str] = frozenset(),
+) -> Model:
+    """Read settings by name or path into a strict model.
+
+    A file may say `extends: NAME` and then only what differs. Sections are merged field by field; replaced as a whole
+    are a section of another variant (its `kind` or `name` differs) and one with a key in `whole`.
 
     Args:
-        overrides: "a.b=value" strings, applied after reading; values are YAML.
+        folder, what: see `find_settings`. overrides: "a.b=value" strings, applied last; values are YAML.
 
     Raises:
-        UserError: unreadable, not a mapping, or refused by the model; one line for each problem.
+        UserError: not found, unreadable, or refused by the model; one line for each problem.
     """
-    content = read_yaml(path)
+    path = find_settings(name_or_path, folder, what)
+    content = _read_extended(path, folder, what, whole, ())
     for override in overrides:
         apply_override(content, override)
     return parse_settings(model, content, str(path))
+
+
+def _read_extended(
+    path: Path, folder: Path, what: str, whole: frozenset[str], extended_by: tuple[Path, ...]
+) -> dict[str, Any]:
+    content = read_yaml(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if path in extended_by:
+        raise UserError(f"{path}: extends itself, by way of {', '.join(p.name for p in extended_by)}")
+    base_path = find_settings(str(base), folder, f"{what} to extend")
+    return _merge(_read_extended(base_path, folder, what, whole, (*extended_by, path)), content, whole)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any], whole: frozenset[str]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        before = base.get(name)
+        is_section = isinstance(before, dict) and isinstance(value, dict) and not whole & {*before, *value}
+        if is_section and all(value.get(key, before.get(key)) == before.get(key) for key in ("kind", "name")):
+            merged[name] = _merge(before, value, whole)
+        else:
+            merged[name] = value
+    return merged
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

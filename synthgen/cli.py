@@ -4,13 +4,12 @@ Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posecore.errors import UserError
+from posecore.command_line import print_version, run_app
 
 app = typer.Typer(help=__doc__.splitlines()[0], no_args_is_help=True, pretty_exceptions_enable=False)
 assets_app = typer.Typer(help="Bodies, motions, light and sample video: what there is and where it comes from.")
@@ -18,29 +17,17 @@ app.add_typer(assets_app, name="assets", no_args_is_help=True)
 
 
 def main() -> None:
-    """Entry point: turns what a user can mend into one line and an exit code."""
-    from synthgen.console import error_console
-
-    try:
-        app()
-    except UserError as error:
-        for line in str(error).splitlines():
-            error_console.print(f"[red]error:[/red] {_escape(line)}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        error_console.print("stopped")
-        sys.exit(130)
+    """Entry point of the command."""
+    run_app(app)
 
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"posesynth {version_of('posesynth')}")
-        raise typer.Exit
+    """Options before any command."""
 
 
 @app.command()

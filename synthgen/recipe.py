@@ -6,18 +6,16 @@ Angles in degrees, lengths in metres, shares 0..1.
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from posecore.errors import UserError
 from posecore.resources import resource_dir
-from posecore.settings import apply_override, find_settings, parse_settings, read_yaml
+from posecore.settings import load_settings
 from synthgen.distributions import Choice, Constant, Normal, Uniform, names, number
 from synthgen.subjects.quadruped import SPECIES
 
-_TAGS = {"uniform", "log_uniform", "normal", "choice"}  # of distributions
+_TAGS = frozenset({"uniform", "log_uniform", "normal", "choice"})  # of distributions
 
 
 def _even(*options: str) -> Choice:
@@ -252,30 +250,4 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     Raises:
         UserError: not found, or refused; one line for each problem.
     """
-    path = find_settings(name_or_path, resource_dir("recipes"), "recipe")
-    content = _read_extended(path, ())
-    for override in overrides:
-        apply_override(content, override)
-    return parse_settings(Recipe, content, str(path))
-
-
-def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
-    content = read_yaml(path)
-    base = content.pop("extends", None)
-    if base is None:
-        return content
-    if path in extended_by:
-        raise UserError(f"{path}: extends itself, by way of {', '.join(p.name for p in extended_by)}")
-    base_path = find_settings(str(base), resource_dir("recipes"), "recipe to extend")
-    return _merge(_read_extended(base_path, (*extended_by, path)), content)
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Sections are merged field by field; a distribution, or a subject of another kind, is replaced as a whole."""
-    merged = dict(base)
-    for name, value in changes.items():
-        before = base.get(name)
-        both_mappings = isinstance(before, dict) and isinstance(value, dict)
-        is_section = both_mappings and not _TAGS & {*before, *value} and before.get("kind") == value.get("kind")
-        merged[name] = _merge(before, value) if is_section else value
-    return merged
+    return load_settings(Recipe, name_or_path, resource_dir("recipes"), "recipe", overrides, whole=_TAGS)

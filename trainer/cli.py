@@ -3,17 +3,17 @@
 Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by Ctrl-C before anything was begun.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from posecore.command_line import print_version, run_app
 from posecore.errors import UserError
 
 app = typer.Typer(help=__doc__.splitlines()[0], no_args_is_help=True, pretty_exceptions_enable=False)
-run_app = typer.Typer(help="Train: pretrain on synthetic shards, then finetune with real, unlabelled ones mixed in.")
-app.add_typer(run_app, name="run", no_args_is_help=True)
+stages_app = typer.Typer(help="Train: pretrain on synthetic shards, then finetune with real, unlabelled ones mixed in.")
+app.add_typer(stages_app, name="run", no_args_is_help=True)
 
 DEFAULT_DATA, DEFAULT_REAL = "data/humans_dr", "data/real"
 DEFAULT_PRETRAIN, DEFAULT_FINETUNE = Path("runs/pretrain"), Path("runs/finetune")
@@ -31,33 +31,20 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; several proc
 
 
 def main() -> None:
-    """Entry point: turns what a user can mend into one line and an exit code."""
-    from rich.console import Console
-
-    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    try:
-        app()
-    except UserError as error:
-        for line in str(error).splitlines():
-            errors.print(f"error: {line}", style="red")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("stopped")
-        sys.exit(130)
+    """Entry point of the command."""
+    run_app(app)
 
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"posesynth {version_of('posesynth')}")
-        raise typer.Exit
+    """Options before any command."""
 
 
-@run_app.command()
+@stages_app.command()
 def pretrain(
     config: ConfigOption = "pretrain",
     data: DataOption = DEFAULT_DATA,
@@ -75,7 +62,7 @@ def pretrain(
     _train("pretrain", config, Folders(data, held_out=held_out), out, init, overrides, resume, dry_run, device)
 
 
-@run_app.command()
+@stages_app.command()
 def finetune(
     config: ConfigOption = "finetune",
     init: Annotated[Path, typer.Option(help="Pretrained run (or one of its step_... folders).")] = DEFAULT_PRETRAIN,

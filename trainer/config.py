@@ -7,14 +7,13 @@ Loss weights and schedule follow the project's specification of the method where
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from posecore.errors import UserError
 from posecore.resources import resource_dir
-from posecore.settings import apply_override, find_settings, parse_settings, read_yaml
+from posecore.settings import apply_override, load_settings, parse_settings
 from trainer.data_config import DataConfig
 
 CONFIG_VERSION = 1
@@ -200,11 +199,8 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConf
     Raises:
         UserError: not found, or refused; one line for each problem.
     """
-    path = find_settings(name_or_path, _folder(), "training configuration")
-    content = _read_extended(path, ())
-    for override in overrides:
-        apply_override(content, override)
-    return parse_settings(TrainConfig, content, str(path))
+    folder = resource_dir("recipes") / "train"
+    return load_settings(TrainConfig, name_or_path, folder, "training configuration", overrides)
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -237,29 +233,3 @@ def override_config(config: TrainConfig, overrides: tuple[str, ...]) -> TrainCon
     for override in overrides:
         apply_override(content, override)
     return parse_settings(TrainConfig, content, "--set")
-
-
-def _folder() -> Path:
-    return resource_dir("recipes") / "train"
-
-
-def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
-    content = read_yaml(path)
-    base = content.pop("extends", None)
-    if base is None:
-        return content
-    if path in extended_by:
-        raise UserError(f"{path}: extends itself, by way of {', '.join(p.name for p in extended_by)}")
-    base_path = find_settings(str(base), _folder(), "training configuration to extend")
-    return _merge(_read_extended(base_path, (*extended_by, path)), content)
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Sections are merged field by field; an encoder of another name replaces the whole section."""
-    merged = dict(base)
-    for name, value in changes.items():
-        before = base.get(name)
-        is_section = isinstance(before, dict) and isinstance(value, dict)
-        is_other_variant = is_section and value.get("name", before.get("name")) != before.get("name")
-        merged[name] = _merge(before, value) if is_section and not is_other_variant else value
-    return merged

@@ -21,7 +21,7 @@ class Outer(BaseModel):
 def load(tmp_path: Path, text: str, *overrides: str) -> Outer:
     path = tmp_path / "some.yaml"
     path.write_text(text)
-    return load_settings(Outer, path, overrides)
+    return load_settings(Outer, str(path), tmp_path, "recipe", overrides)
 
 
 def test_overrides_replace_values_at_their_path(tmp_path: Path) -> None:
@@ -56,3 +56,11 @@ def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
     assert find_settings("humans_dr.yaml", tmp_path, "recipe") == tmp_path / "humans_dr.yaml"
     with pytest.raises(UserError, match=r"no recipe 'human_dr.yaml'.*did you mean humans_dr\?"):
         find_settings("human_dr.yaml", tmp_path, "recipe")
+
+
+def test_an_extending_file_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("name: base\ncamera: {distance_m: 3}")
+    extended = load(tmp_path, "extends: base\nname: mine")
+    assert (extended.name, extended.camera.distance_m) == ("mine", 3)
+    with pytest.raises(UserError, match=r"no recipe to extend 'bsae'.*did you mean base\?"):
+        load(tmp_path, "extends: bsae\nname: mine")
