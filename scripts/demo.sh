@@ -44,5 +44,5 @@ for stage in pretrain finetune; do
 done
 
 step 8 "one page of pictures and numbers" 1
-run "$bin/trainer" report "$out/pretrain" "$out/finetune" --out "$out/index.html"
+run "$bin/trainer" report "$out/pretrain" "$out/finetune" --real "$out/real" --out "$out/index.html"
 printf '\n\033[1mdone in %d min: open %s\033[0m\n' $(((SECONDS - began) / 60)) "$out/index.html"
