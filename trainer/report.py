@@ -52,7 +52,7 @@ _STRIP_COLUMNS = (
     "partner x'",
 )
 _EXAMPLES = 6
-_CELL_PX = 128
+_CELL_PX = 168
 
 
 @dataclass(frozen=True)
@@ -180,19 +180,15 @@ def _headlines(
         pck, baseline = last["pck_010"]["value"], last["mean_pose"]["pck_010"]["value"]
         lines.append((f"{pck:.0%}", "joints within a tenth of the box (PCK 0.1)", f"mean pose {baseline:.0%}"))
         if last["flip_rate"] is not None:
-            lines.append((f"{last['flip_rate']['value']:.0%}", "left and right swapped (flip rate)", "chance 50%"))
+            flips, baseline = (answer["flip_rate"]["value"] for answer in (last, last["mean_pose"]))
+            lines.append((f"{flips:.0%}", "left and right swapped (flip rate)", f"mean pose {baseline:.0%}"))
     if on_real:
         first, last = on_real[0], on_real[-1]
         if len(on_real) > 1:
             change = _change(last["right"], first["right"])
             lines.append((change, "reconstruction error on real frames", f"{names[-1]} against {names[0]}"))
-        lines.append(
-            (
-                _change(last["shuffled"], last["right"]),
-                "the same with somebody else's pose",
-                "the pose matters where this is above 0",
-            )
-        )
+        change = _change(last["shuffled"], last["right"])
+        lines.append((change, "reconstruction error if given a wrong pose", "above 0: the pose matters"))
     return lines
 
 
