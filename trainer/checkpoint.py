@@ -158,9 +158,7 @@ def save_checkpoint(
     torch.save(dict(optimisers), temporary / OPTIMISERS)
     (temporary / STATE).write_text(json.dumps({**state, "step": step}, allow_nan=False) + "\n")
     (temporary / CONFIG).write_text(dump_config(config))
-    files = {
-        path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in sorted(temporary.iterdir())
-    }
+    files = {path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in sorted(temporary.iterdir())}
     (temporary / MANIFEST).write_text(json.dumps({"step": step, "files": files}, indent=1) + "\n")
     for path in temporary.iterdir():
         _sync(path)

@@ -130,9 +130,7 @@ class LossConfig(_Section):
     @model_validator(mode="after")
     def _supervision_stays(self) -> LossConfig:
         if min(self.synthetic) <= 0:
-            raise ValueError(
-                f"synthetic: must stay above 0, or left and right drift apart; got {list(self.synthetic)}"
-            )
+            raise ValueError(f"synthetic: must stay above 0, or left and right drift apart; got {list(self.synthetic)}")
         return self
 
 

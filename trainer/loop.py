@@ -126,9 +126,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "cuda"}[device]
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device auto or cpu")
-    fabric = Fabric(
-        accelerator=accelerator, devices=processes, num_nodes=nodes, precision=precision, strategy=strategy
-    )
+    fabric = Fabric(accelerator=accelerator, devices=processes, num_nodes=nodes, precision=precision, strategy=strategy)
     fabric.launch()
     return fabric
 
@@ -416,9 +414,7 @@ class _Meter:
         )
 
 
-def _save(
-    trainee: Trainee, stage: Stage, run: Path, step: int, state: dict[str, Any], is_best: bool
-) -> None:
+def _save(trainee: Trainee, stage: Stage, run: Path, step: int, state: dict[str, Any], is_best: bool) -> None:
     """Gather every rank's stream positions and random states; the first rank writes."""
     fabric = trainee.fabric
     own = {"random": random_state(), **stage.values()}

@@ -302,9 +302,7 @@ class Finetune(Pretrain):
         discriminator.requires_grad_(True)
         return loss
 
-    def _balance(
-        self, adversarial: torch.Tensor, perceptual: torch.Tensor, probe: torch.Tensor, num_real: int
-    ) -> None:
+    def _balance(self, adversarial: torch.Tensor, perceptual: torch.Tensor, probe: torch.Tensor, num_real: int) -> None:
         """Set the adversarial weight so that its gradient on real skeleton images has the wanted norm; smoothed."""
         norms = [
             torch.autograd.grad(loss, probe, retain_graph=True)[0][:num_real].norm().item()
@@ -450,9 +448,7 @@ def _rows(output: PoseOutput, rows: slice) -> PoseOutput:
     """The estimates (not the pictures) of some of the images."""
     pose_2d = Pose2D(*(value[rows] for value in output.pose_2d))
     pose_3d = Pose3D(*(value[rows] for value in output.pose_3d))
-    return PoseOutput(
-        output.skeleton_image[rows], output.facing_6d[rows], pose_2d, pose_3d, output.joints[rows]
-    )
+    return PoseOutput(output.skeleton_image[rows], output.facing_6d[rows], pose_2d, pose_3d, output.joints[rows])
 
 
 def _camera(batch: Batch, device: torch.device) -> torch.Tensor | None:

@@ -81,9 +81,7 @@ def stop_after(monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_a_resumed_run_repeats_the_uninterrupted_one_step_by_step(
-    tmp_path, folders, stop_after, monkeypatch, stage
-):
+def test_a_resumed_run_repeats_the_uninterrupted_one_step_by_step(tmp_path, folders, stop_after, monkeypatch, stage):
     # Pictures teach and the discriminator plays from the first gauge on: their state must come back too.
     monkeypatch.setattr(stages, "leakage", lambda *arguments: {"right": 1.0, "shuffled": 1.5, "blank": 1.5})
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -110,9 +110,7 @@ class Uplift(nn.Module):
             x = F.leaky_relu(self.enter(torch.cat(inputs, 1)), 0.1)
             for block in self.blocks:
                 x = block(x)
-            rotation_6d, length, size, camera = self.leave(x).split(
-                [self.num_joints * 6, self.num_joints, 1, 3], dim=1
-            )
+            rotation_6d, length, size, camera = self.leave(x).split([self.num_joints * 6, self.num_joints, 1, 3], dim=1)
 
             identity = rotation_6d.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
             local_6d = rotation_6d.unflatten(1, (self.num_joints, 6)) + identity
