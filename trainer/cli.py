@@ -1,6 +1,6 @@
 """The `trainer` command. Settings of a run are in YAML, the machine in flags; heavy imports stay inside the commands.
 
-Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by Ctrl-C before anything was begun.
+Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by a signal (a run continues with --resume).
 """
 
 from pathlib import Path
@@ -183,7 +183,8 @@ def _train(
     if dry_run:
         _print_plan(config, folders, out, init)
         return
-    run_stage(config, folders, out, device, start, last)
+    if not run_stage(config, folders, out, device, start, last):
+        raise typer.Exit(130)
 
 
 def _print_plan(config, folders, out: Path, init: Path | None) -> None:

@@ -162,10 +162,13 @@ def set_up(
     return Trainee(fabric, wrapped, discriminator, ema, optimisers, config, skeleton)
 
 
-def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) -> None:
+def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) -> bool:
     """Train until the steps or the minutes are used up, or someone stops it; always ends with a checkpoint.
 
     Steps count from 1: first those of the pose head alone, then the joint ones.
+
+    Returns:
+        Whether the run came to its end; False if a signal stopped it.
 
     Raises:
         UserError: a loss or gradient is not finite; the run stops there, its earlier checkpoints stay.
@@ -247,7 +250,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
             if _any_rank(fabric, stop.requested):
                 save()
                 log.say(f"stopped after step {step}; continue with: trainer run {config.stage} --out {run} --resume")
-                return
+                return False
 
         improved = _gauge(trainee, stage, log, step, clock, 1.0, best)
         best = best if improved is None else improved
@@ -256,6 +259,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                 log.picture(step, stage.picture(trainee.ema.module, 1.0))
         save(is_best=improved is not None)
         log.say(f"{config.stage}: done after step {step}, {clock.seconds / 60:.1f} min; {run}")
+    return True
 
 
 def _optimiser(network: nn.Module, settings: OptimiserConfig, factor: float = 1.0) -> torch.optim.Optimizer:

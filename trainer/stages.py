@@ -467,14 +467,17 @@ def make_stage(trainee: Trainee, folders: Folders) -> Pretrain:
 
 def run_stage(
     config: TrainConfig, folders: Folders, run: Path, device: str, init: Checkpoint | None, resume: Checkpoint | None
-) -> None:
+) -> bool:
     """A whole run: build, train, leave a checkpoint.
 
     Args:
         init: checkpoint to start from, or None.
         resume: checkpoint of this very run to continue, or None.
+
+    Returns:
+        Whether it came to its end; False if a signal stopped it (a checkpoint is there).
     """
     fabric = make_fabric(device, config.optimiser.precision)
     is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
     trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, is_adversarial)
-    fit(trainee, make_stage(trainee, folders), run, resume)
+    return fit(trainee, make_stage(trainee, folders), run, resume)

@@ -52,7 +52,7 @@ def config(stage="pretrain", **schedule):
 
 def train(run, folders, settings, resume=False, init=None):
     last = open_checkpoint(run) if resume else None
-    run_stage(last.config if last else settings, folders, run, "cpu", init, last)
+    return run_stage(last.config if last else settings, folders, run, "cpu", init, last)
 
 
 def losses_by_step(run):
@@ -87,10 +87,10 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_step_by_step(tmp_path, fold
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(whole, folders, config(stage))
     restore = stop_after(stages.Finetune if stage == "finetune" else stages.Pretrain, 4)
-    train(broken, folders, config(stage))
+    assert not train(broken, folders, config(stage))
     restore()
     assert open_checkpoint(broken).step == 6
-    train(broken, folders, None, resume=True)
+    assert train(broken, folders, None, resume=True)
     assert losses_by_step(broken) == losses_by_step(whole)
     ours, theirs = (open_checkpoint(run).weights("ema") for run in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

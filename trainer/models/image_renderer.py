@@ -1,8 +1,9 @@
 """The image renderer Psi: the pose as an analytic skeleton image, the appearance as another frame; the picture out.
 
 It sees the analytic drawing alone, never the encoder's own skeleton image: what the drawing cannot say (clothes, light)
-must come from the other frame, which stands in another pose, so the pose must come from the drawing. The two frames share one
-crop: where nothing moved, the other frame is the picture, so the renderer says where to keep it and paints the rest.
+must come from the other frame, which stands in another pose, so the pose must come from the drawing. The two frames
+share one crop: where nothing moved, the other frame is the picture, so the renderer says where to keep it and paints
+the rest.
 """
 
 from __future__ import annotations
