@@ -1,6 +1,6 @@
 """The `trainer` command. Settings of a run are in YAML, the machine in flags; heavy imports stay inside the commands.
 
-Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by a signal (a run continues with --resume).
+Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by a signal (--resume continues a run).
 """
 
 import os

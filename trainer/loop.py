@@ -234,7 +234,9 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                 seconds = clock.seconds
                 meter.rates |= {"learning_rate": factor * config.optimiser.learning_rate}
                 log.numbers("train", step, seconds, meter.flush())
-            shown = (step / last_step) if not is_joint else max(progress, step / last_step)
+            shown = step / last_step
+            if schedule.max_minutes is not None:
+                shown = max(shown, clock.seconds / (60.0 * schedule.max_minutes))
             log.progress(config.stage if is_joint else "pose head", shown, meter.note(step, last_step, shown))
             is_gauge_step = is_joint and (done == 1 or done % schedule.gauge_every == 0)
             if is_gauge_step:

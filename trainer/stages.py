@@ -97,7 +97,7 @@ class Pretrain:
         joints, drawings = self._prior_drawings()
         read = self.trainee.model.read_drawings(drawings)
         loss = self.config.losses.pose_head * huber(read.joints, joints, _inside(joints))
-        return StepLosses({"pose_head": loss}, (), 0)
+        return StepLosses({"pose_head": loss}, (), len(drawings))
 
     def losses(self, step: int, progress: float) -> StepLosses:
         batch = next(self.streams["synthetic"]).to(self.trainee.device)
