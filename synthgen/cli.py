@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped by 
 """
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,7 @@ def render(
         console.print(f"would render {plan} to {folder} with {num_workers} processes; recipe hash {resolved.hash[:12]}")
         return
     console.print(f"rendering {plan} to {folder} with {num_workers} processes")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as gentle as Ctrl-C
     try:
         with ProgressBar("rendering", samples, "images") as bar:
             first = True

@@ -85,7 +85,8 @@ def test_a_damaged_dataset_fails_validation_with_exit_code_one(data: Path, tmp_p
     assert "damaged or truncated" in run("validate", str(copy), code=1).stderr
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_render_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path, stop: signal.Signals) -> None:
     out = tmp_path / "out"
     command = [
         sys.executable,
@@ -103,7 +104,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     deadline = time.monotonic() + 90
     while not list(out.glob("*.tar")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"Go on with: synthgen render --recipe tiny_humans --out {out} --count 400 --resume" in errors

@@ -1,0 +1,54 @@
+"""The commands of the README and of the demo script are real: each one parses, options and all."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from synthgen.cli import app as synthgen_app
+from trainer.cli import app as trainer_app
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = {"synthgen": synthgen_app, "trainer": trainer_app}
+
+
+def commands_of_readme() -> list[str]:
+    lines = [line.strip().split("  #")[0] for line in (ROOT / "README.md").read_text().splitlines()]
+    return [line for line in lines if re.match(r"(synthgen|trainer) [a-z]", line)]
+
+
+def commands_of_demo() -> list[str]:
+    script = (
+        (ROOT / "scripts" / "demo.sh").read_text().replace("\\\n", " ").replace("$out", "demo").replace("$stage", "x")
+    )
+    found = re.findall(r'run "\$bin/((?:synthgen|trainer)" .*)', script)
+    return [command.replace('"', "").rstrip() for command in found if "$@" not in command]
+
+
+@pytest.mark.parametrize("line", [*commands_of_readme(), *commands_of_demo()])
+def test_a_documented_command_parses(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    command = typer.main.get_command(APPS[name])
+    while hasattr(command, "commands"):
+        assert arguments and arguments[0] in command.commands, line
+        command = command.commands[arguments.pop(0)]
+    command.make_context(name, arguments)
+
+
+def test_the_five_uses_that_everything_is_for_are_in_the_readme() -> None:
+    documented = "\n".join(commands_of_readme())
+    for use in (
+        "synthgen render --recipe humans_dr.yaml",
+        "synthgen render --recipe quadrupeds.yaml",
+        "trainer run pretrain",
+        "trainer run finetune",
+    ):
+        assert use in documented
+    assert len(commands_of_demo()) >= 6
+
+
+def test_pictures_that_the_readme_shows_are_there() -> None:
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
