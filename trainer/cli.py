@@ -17,7 +17,7 @@ stages_app = typer.Typer(help="Train: pretrain on synthetic shards, then finetun
 app.add_typer(stages_app, name="run", no_args_is_help=True)
 
 DEFAULT_DATA, DEFAULT_REAL = "data/humans_dr", "data/real"
-DEFAULT_PRETRAIN, DEFAULT_FINETUNE = Path("runs/pretrain"), Path("runs/finetune")
+DEFAULT_PRETRAIN, DEFAULT_FINETUNE, DEFAULT_REFINE = Path("runs/pretrain"), Path("runs/finetune"), Path("runs/refine")
 
 ConfigOption = Annotated[str, typer.Option(help="Name in recipes/train/, or path of a YAML file.")]
 DataOption = Annotated[str, typer.Option(help="Synthetic dataset: folder or URL.")]
@@ -93,6 +93,23 @@ def finetune(
     _train("finetune", config, folders, out, init, overrides, resume, dry_run, device)
 
 
+@stages_app.command()
+def refine(
+    real: Annotated[str, typer.Option(help="Clips of one subject, packed: folder or URL.")],
+    config: ConfigOption = "refine",
+    init: Annotated[Path, typer.Option(help="Finetuned run (or one of its step_... folders).")] = DEFAULT_FINETUNE,
+    out: OutOption = DEFAULT_REFINE,
+    overrides: SetOption = [],  # noqa: B006
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Adapt a run to one subject's clips, without labels: a few hundred steps, held near the poses it starts from."""
+    from trainer.stages import Folders
+
+    _train("refine", config, Folders(real=real), out, init, overrides, resume, dry_run, device)
+
+
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
@@ -118,7 +135,7 @@ def predict(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of images, videos.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    boxes: Annotated[Path | None, typer.Option(help="JSON: image name -> [x, y, width, height] of its it.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help="JSON: image name -> its [x, y, width, height].")] = None,
     skeleton: Annotated[str | None, typer.Option(help="Give joints of this skeleton, such as coco17.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this image, video or folder.")] = None,
     bvh: Annotated[Path | None, typer.Option(help="Write the motion of one clip as BVH.")] = None,
@@ -203,13 +220,14 @@ def _print_plan(config, folders, out: Path, init: Path | None) -> None:
     for name, size in sizes.items():
         typer.echo(f"# {name:15s} {size / 1e6:6.2f} M parameters")
     schedule, data = config.schedule, config.data
-    images = data.synthetic_batch_size + (data.real_batch_size if config.stage == "finetune" else 0)
+    real, synthetic = data.real_batch_size, data.synthetic_batch_size
+    images = {"pretrain": synthetic, "finetune": real + synthetic, "refine": real}[config.stage]
     total = schedule.steps * images * config.optimiser.accumulate
     limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
     kept = 6 * 4 * sum(sizes.values()) * (schedule.keep_checkpoints + 1) / 1e6
     typer.echo(f"# pose head alone: {schedule.pose_head_steps} steps of {data.prior_batch_size} drawings")
     typer.echo(f"# then {schedule.steps} steps of {images * config.optimiser.accumulate} images ({total}){limit}")
-    typer.echo(f"# data: {folders.synthetic}" + (f", real: {folders.real}" if folders.real else ""))
+    typer.echo(f"# data: {', '.join(folder for folder in (folders.synthetic, folders.real) if folder)}")
     typer.echo(f"# from: {init or 'ImageNet weights'}; to: {out}, about {kept:.0f} MB of checkpoints")
 
 

@@ -122,6 +122,7 @@ class LossConfig(_Section):
     perceptual: Weight = 10.0
     subject_weight: Weight = Field(3.0, description="How much more the picture counts on and near the subject.")
     consistency: Weight = 1.0
+    anchor: Weight = Field(0.1, description="Refinement: hold on the pose of the run that it starts from.")
     adversarial_ratio: Weight = Field(
         0.5, description="Norm of the adversarial gradient on the skeleton image over the perceptual one's; 0: none."
     )
@@ -178,10 +179,10 @@ class ScheduleConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """A whole run. `stage` says which of the two: pretrain on synthetic data, or finetune with real data mixed in."""
+    """A whole run. `stage`: pretrain on synthetic data, finetune with real data mixed in, or refine on one clip."""
 
     version: Literal[1] = CONFIG_VERSION
-    stage: Literal["pretrain", "finetune"]
+    stage: Literal["pretrain", "finetune", "refine"]
     skeleton: str = "h36m17"
     seed: int = Field(0, ge=0)
     data: DataConfig = DataConfig()

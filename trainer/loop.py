@@ -46,7 +46,7 @@ class StepLosses:
 
 
 class Stage(Protocol):
-    """What distinguishes pretraining from finetuning. Step and progress (0..1) are those of the joint phase."""
+    """What tells pretraining, finetuning and refinement apart. Step and progress (0..1) are those of the joint phase."""
 
     best_gauge: str
     """Name of the gauge that is lowest at the best checkpoint."""
@@ -132,12 +132,18 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 
 def set_up(
-    config: TrainConfig, skeleton: Skeleton, fabric: Fabric, init: Checkpoint | None, with_discriminator: bool
+    config: TrainConfig,
+    skeleton: Skeleton,
+    fabric: Fabric,
+    init: Checkpoint | None,
+    trained: tuple[str, ...] = NETWORKS,
+    with_discriminator: bool = False,
 ) -> Trainee:
     """Build, initialise and wrap the networks and their optimisers.
 
     Args:
         init: start from this checkpoint's EMA weights (finetuning), not from ImageNet's.
+        trained: networks that learn; the others stay as they are.
     """
     torch.manual_seed(config.seed)
     model = build_pose_model(config.model, skeleton, config.data.input_size_px, pretrained=init is None)
@@ -146,7 +152,9 @@ def set_up(
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema_decay)).to(fabric.device)
     ema.requires_grad_(False)
     settings = config.optimiser
-    optimisers = {name: _optimiser(getattr(model, name), settings) for name in NETWORKS}
+    for name in set(NETWORKS) - set(trained):
+        getattr(model, name).requires_grad_(False)
+    optimisers = {name: _optimiser(getattr(model, name), settings) for name in trained}
     wrapped, *own = fabric.setup(model, *optimisers.values())
     wrapped.mark_forward_method("read_drawings")
     optimisers = dict(zip(optimisers, own, strict=True))
@@ -216,8 +224,9 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                 meter.images += losses.num_images * fabric.world_size
                 for name, term in losses.terms.items():
                     totals[name] = totals.get(name, 0.0) + float(term.detach()) / config.optimiser.accumulate
-            for name in NETWORKS:
-                _clip_and_step(trainee, name, step, losses.keys)
+            for name in trainee.optimisers:
+                if name != "discriminator":
+                    _clip_and_step(trainee, name, step, losses.keys)
             trainee.ema.update_parameters(trainee.plain)
 
             adversary = stage.discriminator_losses(joint_step) if is_joint else None

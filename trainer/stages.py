@@ -1,8 +1,9 @@
-"""The two stages: pretraining on synthetic data; finetuning with real, unlabelled data mixed in.
+"""The stages: pretraining on synthetic data; finetuning with real, unlabelled data mixed in; refinement on one clip.
 
     pretrain  the pose head alone on drawings; then everything, supervised, and the renderer on synthetic pairs
     finetune  each step a real and a synthetic batch in one forward pass: the real images teach by reconstruction, by
               agreement of drawing and encoder, and by a discriminator of poses; the synthetic ones stay supervised
+    refine    one clip, a few hundred steps, encoder and renderer only, held near the poses that it starts from
 
 Pictures teach the pose only once the renderer heeds it (a shuffled pose must reconstruct clearly worse on held-out
 pairs): before, their gradient is noise. The discriminator's gradient is scaled to theirs, so it starts with them.
@@ -10,6 +11,7 @@ pairs): before, their gradient is noise. The discriminator's gradient is scaled 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from posecore.errors import UserError
 from posecore.skeleton import Skeleton, load_skeleton
 from trainer.batch import Batch
 from trainer.checkpoint import Checkpoint
@@ -26,7 +29,7 @@ from trainer.config import TrainConfig
 from trainer.data import Stream, load_evaluation_set, pose_prior_stream, real_stream, synthetic_stream
 from trainer.drawings import spoil_drawings, vary_poses
 from trainer.logs import joints_to_px, picture_strip
-from trainer.loop import StepLosses, Trainee, fit, make_fabric, set_up
+from trainer.loop import NETWORKS, Stage, StepLosses, Trainee, fit, make_fabric, set_up
 from trainer.losses import (
     PerceptualLoss,
     bone_loss,
@@ -53,6 +56,7 @@ from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.models.uplift import Pose3D
 
 GAUGED_METRICS = ("error_pct", "error_pct_min", "flip_rate", "pck_010", "mpjpe_mm")
+REFINED_NETWORKS = ("encoder", "image_renderer")
 BALANCE_EVERY = 10
 """Steps between measurements of the adversarial gradient against the perceptual one."""
 
@@ -61,7 +65,7 @@ BALANCE_EVERY = 10
 class Folders:
     """Datasets: local paths or URLs. Held-out ones None: gauges look at the training data, without augmentation."""
 
-    synthetic: str
+    synthetic: str | None = None
     real: str | None = None
     held_out: str | None = None
     held_out_real: str | None = None
@@ -316,6 +320,84 @@ class Finetune(Pretrain):
         return drawings + self.config.model.discriminator.instance_noise * torch.randn_like(drawings)
 
 
+class Refine:
+    """Instance refinement: one person's clips, without labels.
+
+    Pose head and uplift stay; the encoder learns to see this person, the renderer to paint them, and an anchor keeps
+    the pose near the answer of the run that it starts from.
+    """
+
+    best_gauge = "real_right"
+
+    def __init__(self, trainee: Trainee, folders: Folders) -> None:
+        self.trainee, self.config, self.skeleton = trainee, trainee.config, trainee.skeleton
+        fabric, data = trainee.fabric, trainee.config.data
+        self.stream = _Timed(real_stream(folders.real, data, self.config.seed, fabric.global_rank, fabric.world_size))
+        self.held_out_real = load_evaluation_set(
+            folders.held_out_real or folders.real,
+            self.skeleton,
+            data.input_size_px,
+            crop=data.real_crop,
+            max_samples=self.config.schedule.gauge_samples,
+        )
+        features = self.config.losses.features
+        self.perceptual = PerceptualLoss(Features(features.name, features.levels, features.weights))
+        self.perceptual.to(trainee.device)
+        self.start = copy.deepcopy(trainee.ema.module).eval()
+
+    def pose_head_losses(self) -> StepLosses:
+        raise UserError("refinement does not train the pose head: set schedule.pose_head_steps=0")
+
+    def losses(self, step: int, progress: float) -> StepLosses:
+        batch = next(self.stream).to(self.trainee.device)
+        weights, blend = self.config.losses, self.config.model.answer_blend
+        output = self.trainee.model(batch.images, blend=blend, partners=batch.partners)
+        with torch.no_grad():
+            anchor = self.start(batch.images, blend).joints
+        size = output.reconstruction.shape[-1]
+        subject = subject_weight(resized(near_drawing(output.drawing), size), weights.subject_weight)
+        terms = {
+            "perceptual": weights.perceptual * self.perceptual(output.reconstruction, batch.images, subject),
+            "consistency": weights.consistency * consistency_loss(output.drawing, output.skeleton_image),
+            "anchor": weights.anchor * huber(output.joints, anchor),
+        }
+        return StepLosses(terms, batch.keys, batch.size)
+
+    def discriminator_losses(self, step: int) -> StepLosses | None:
+        return None
+
+    def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
+        blend, device = self.config.model.answer_blend, self.trainee.device
+        errors = leakage(ema, self.perceptual.features, self.held_out_real, blend, device)
+        moved, swapped = [], []
+        for batch in self.held_out_real:
+            images = batch.images.to(device)
+            now, before = ema(images, blend).joints, self.start(images, blend).joints
+            moved.append((now - before).norm(dim=-1).mean(1))
+            swapped.append((now[:, list(self.skeleton.swap)] - before).norm(dim=-1).mean(1))
+        moved, swapped = torch.cat(moved), torch.cat(swapped)
+        # Half the normalised distance is a fraction of the image's side.
+        drift = {"moved_pct": 50.0 * float(moved.mean()), "swapped_sides": float((swapped < moved).float().mean())}
+        return {f"real_{name}": value for name, value in errors.items()} | drift
+
+    def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
+        return strip(ema, self.held_out_real, self.skeleton, self.config, self.trainee.device)
+
+    def data_wait_s(self) -> float:
+        return self.stream.waited_s
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {"perceptual": {"norms": self.perceptual.norms}, "start": self.start.state_dict()}
+
+    def values(self) -> dict[str, Any]:
+        return {"streams": {"real": self.stream.stream.state_dict()}}
+
+    def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
+        self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
+        self.start.load_state_dict(tensors("start"))
+        self.stream.stream.load_state_dict(values["streams"]["real"])
+
+
 def supervised_terms(
     output: PoseOutput, batch: Batch, model: PoseModel, config: TrainConfig
 ) -> dict[str, torch.Tensor]:
@@ -460,9 +542,15 @@ def _pick(batches: Sequence[Batch], name: str, wanted: set[int]) -> torch.Tensor
     return torch.stack([image for index, image in enumerate(everything) if index in wanted])
 
 
-def make_stage(trainee: Trainee, folders: Folders) -> Pretrain:
+def make_stage(trainee: Trainee, folders: Folders) -> Stage:
     """The stage that the configuration names."""
-    return {"pretrain": Pretrain, "finetune": Finetune}[trainee.config.stage](trainee, folders)
+    match trainee.config.stage:
+        case "pretrain":
+            return Pretrain(trainee, folders)
+        case "finetune":
+            return Finetune(trainee, folders)
+        case "refine":
+            return Refine(trainee, folders)
 
 
 def run_stage(
@@ -479,5 +567,6 @@ def run_stage(
     """
     fabric = make_fabric(device, config.optimiser.precision)
     is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
-    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, is_adversarial)
+    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
+    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
     return fit(trainee, make_stage(trainee, folders), run, resume)

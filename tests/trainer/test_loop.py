@@ -136,6 +136,23 @@ def test_once_pictures_teach_the_discriminator_plays_too(tmp_path, folders, monk
     assert open_checkpoint(tmp_path / "run").weights("replay")
 
 
+def test_refinement_changes_encoder_and_renderer_only_and_resumes_exactly(tmp_path, folders, stop_after):
+    train(tmp_path / "pre", folders, config(steps=2))
+    start = open_checkpoint(tmp_path / "pre")
+    settings, clips = config("refine", pose_head_steps=0), Folders(real=folders.real)
+    train(tmp_path / "whole", clips, settings, init=start)
+    before, after = start.weights("ema"), open_checkpoint(tmp_path / "whole").weights("model")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"encoder", "image_renderer"}
+    gauges = read_metrics(tmp_path / "whole", "gauge")
+    assert gauges[-1]["moved_pct"] > 0 and {"real_right", "swapped_sides"} <= set(gauges[-1])
+    restore = stop_after(stages.Refine, 3)
+    train(tmp_path / "broken", clips, settings, init=start)
+    restore()
+    train(tmp_path / "broken", clips, None, resume=True)
+    assert losses_by_step(tmp_path / "broken") == losses_by_step(tmp_path / "whole")
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_keys(tmp_path, folders, monkeypatch):
     monkeypatch.setattr(stages, "bone_loss", lambda lengths: lengths.sum() * float("nan"))
     with pytest.raises(UserError, match=r"step 3: loss term bones is nan.*Batch: 0000"):
