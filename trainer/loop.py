@@ -46,7 +46,7 @@ class StepLosses:
 
 
 class Stage(Protocol):
-    """What tells pretraining, finetuning and refinement apart. Step and progress (0..1) are those of the joint phase."""
+    """What tells pretraining, finetuning and refinement apart. Step and progress (0..1) are of the joint phase."""
 
     best_gauge: str
     """Name of the gauge that is lowest at the best checkpoint."""
