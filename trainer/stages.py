@@ -26,7 +26,7 @@ from posecore.skeleton import Skeleton, load_skeleton
 from trainer.batch import Batch
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
-from trainer.data import Stream, load_evaluation_set, pose_prior_stream, real_stream, synthetic_stream
+from trainer.data import load_evaluation_set, pose_prior_stream, real_stream, synthetic_stream
 from trainer.drawings import spoil_drawings, vary_poses
 from trainer.logs import joints_to_px, picture_strip
 from trainer.loop import NETWORKS, Stage, StepLosses, Trainee, fit, make_fabric, set_up
@@ -54,6 +54,7 @@ from trainer.models.layers import resized
 from trainer.models.pose_head import Pose2D
 from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.models.uplift import Pose3D
+from trainer.shard_stream import Stream
 
 GAUGED_METRICS = ("error_pct", "error_pct_min", "flip_rate", "pck_010", "mpjpe_mm")
 REFINED_NETWORKS = ("encoder", "image_renderer")
