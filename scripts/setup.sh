@@ -28,7 +28,8 @@ if (( ${#debian[@]} )); then
   command="apt-get install -y --no-install-recommends ${debian[*]}"
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     say "$command"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive $command >/dev/null
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $command >/dev/null
   else
     fail "system packages are missing; run: sudo $command"
   fi
@@ -45,7 +46,8 @@ else
   [[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
   bin=$venv/bin pip=("$venv/bin/python" -m pip)
 fi
-pip+=(--disable-pip-version-check --quiet)
+pip+=(--disable-pip-version-check -qq)
+"${pip[@]}" install 'pip>=23.2'  # Debian 12's own would download every wheel just to read what it depends on
 constraints=(-c scripts/constraints.txt)
 
 # On a machine without an NVIDIA GPU the default torch would bring several GB of CUDA libraries
@@ -53,7 +55,7 @@ if [[ $extras == *train* || $extras == *all* ]] && ! "$bin/python" -c 'import to
   torch=$(grep '^torch==' scripts/constraints.txt)
   flavour=${TORCH:-$(nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)}
   say "installing $torch for $flavour"
-  if [[ $flavour == cpu ]] && "${pip[@]}" install --dry-run --report - "$torch" 2>/dev/null | grep -qE '"name": *"(nvidia|cuda)-'; then
+  if [[ $flavour == cpu && $("${pip[@]}" install --dry-run --report - "$torch") == *'"name": "nvidia-'* ]]; then
     # pip would take the CUDA build: uv knows where the CPU builds are
     "${pip[@]}" install uv
     "$bin/python" -m uv pip install --quiet --python "$bin/python" --torch-backend cpu "$torch" ||
@@ -63,5 +65,5 @@ if [[ $extras == *train* || $extras == *all* ]] && ! "$bin/python" -c 'import to
   fi
 fi
 say "installing posesynth[$extras] and what it needs"
-"${pip[@]}" install "${constraints[@]}" -e ".[$extras]" 2> >(grep -v 'WARNING: Location' >&2)
+"${pip[@]}" install "${constraints[@]}" -e ".[$extras]"
 say "done"
