@@ -20,7 +20,7 @@ DEFAULT_DATA, DEFAULT_REAL = "data/humans_dr", "data/real"
 DEFAULT_PRETRAIN, DEFAULT_FINETUNE, DEFAULT_REFINE = Path("runs/pretrain"), Path("runs/finetune"), Path("runs/refine")
 
 ConfigOption = Annotated[str, typer.Option(help="Name in recipes/train/, or path of a YAML file.")]
-DataOption = Annotated[str, typer.Option(help="Synthetic dataset: folder or URL.")]
+DataOption = Annotated[str | None, typer.Option(help="Synthetic dataset, folder or URL.", show_default=DEFAULT_DATA)]
 OutOption = Annotated[Path, typer.Option(help="Run folder; must be empty or new, unless --resume.")]
 HeldOutOption = Annotated[
     str | None, typer.Option(help="Synthetic dataset for the gauges; by default the training data, unaugmented.")
@@ -50,7 +50,7 @@ def _common(
 @stages_app.command()
 def pretrain(
     config: ConfigOption = "pretrain",
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = None,
     out: OutOption = DEFAULT_PRETRAIN,
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights, not from ImageNet's.")] = None,
     held_out: HeldOutOption = None,
@@ -60,17 +60,18 @@ def pretrain(
     device: DeviceOption = "auto",
 ) -> None:
     """Train on labelled synthetic shards."""
-    from trainer.stages import Folders
-
-    _train("pretrain", config, Folders(data, held_out=held_out), out, init, overrides, resume, dry_run, device)
+    folders = _folders(out if resume else None, synthetic=(data, DEFAULT_DATA), held_out=(held_out, None))
+    _train("pretrain", config, folders, out, init, overrides, resume, dry_run, device)
 
 
 @stages_app.command()
 def finetune(
     config: ConfigOption = "finetune",
     init: Annotated[Path, typer.Option(help="Pretrained run (or one of its step_... folders).")] = DEFAULT_PRETRAIN,
-    data: DataOption = DEFAULT_DATA,
-    real: Annotated[str, typer.Option(help="Real, unlabelled dataset: folder or URL.")] = DEFAULT_REAL,
+    data: DataOption = None,
+    real: Annotated[
+        str | None, typer.Option(help="Real, unlabelled dataset, folder or URL.", show_default=DEFAULT_REAL)
+    ] = None,
     out: OutOption = DEFAULT_FINETUNE,
     held_out: HeldOutOption = None,
     held_out_real: Annotated[
@@ -82,20 +83,26 @@ def finetune(
     device: DeviceOption = "auto",
 ) -> None:
     """Continue a pretrained run on real images by analysis-by-synthesis, synthetic supervision mixed in."""
-    from trainer.stages import Folders
-
-    if real == DEFAULT_REAL and not Path(real).exists() and not dry_run:
+    folders = _folders(
+        out if resume else None,
+        synthetic=(data, DEFAULT_DATA),
+        real=(real, DEFAULT_REAL),
+        held_out=(held_out, None),
+        held_out_real=(held_out_real, None),
+    )
+    if folders.real == DEFAULT_REAL and not Path(DEFAULT_REAL).exists() and not dry_run:
         raise UserError(
-            f"{real}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4`, "
+            f"{DEFAULT_REAL}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4`, "
             "or from the packaged sample clips with `synthgen pack asset:video/people`"
         )
-    folders = Folders(data, real, held_out, held_out_real)
     _train("finetune", config, folders, out, init, overrides, resume, dry_run, device)
 
 
 @stages_app.command()
 def refine(
-    real: Annotated[str, typer.Option(help="Clips of one subject, packed: folder or URL.")],
+    real: Annotated[
+        str | None, typer.Option(help="Clips of one subject, packed: folder or URL.", show_default=DEFAULT_REAL)
+    ] = None,
     config: ConfigOption = "refine",
     init: Annotated[Path, typer.Option(help="Finetuned run (or one of its step_... folders).")] = DEFAULT_FINETUNE,
     out: OutOption = DEFAULT_REFINE,
@@ -105,9 +112,8 @@ def refine(
     device: DeviceOption = "auto",
 ) -> None:
     """Adapt a run to one subject's clips, without labels: a few hundred steps, held near the poses it starts from."""
-    from trainer.stages import Folders
-
-    _train("refine", config, Folders(real=real), out, init, overrides, resume, dry_run, device)
+    folders = _folders(out if resume else None, real=(real, DEFAULT_REAL))
+    _train("refine", config, folders, out, init, overrides, resume, dry_run, device)
 
 
 @app.command()
@@ -182,6 +188,18 @@ def configs() -> None:
         typer.echo(f"{path.stem:20s} {first.lstrip('# ')}")
 
 
+def _folders(resumed: Path | None, **choices: tuple[str | None, str | None]):
+    """The datasets of a run: each what was said, else what the resumed run was given, else its default."""
+    import json
+
+    from trainer.stages import FOLDERS, Folders
+
+    stored = {}
+    if resumed is not None and (resumed / FOLDERS).is_file():
+        stored = json.loads((resumed / FOLDERS).read_text())
+    return Folders(**{name: said or stored.get(name) or default for name, (said, default) in choices.items()})
+
+
 def _train(
     stage: str, name: str, folders, out: Path, init: Path | None, overrides: list[str], resume: bool, dry_run: bool,
     device: str,
@@ -195,7 +213,7 @@ def _train(
     config = override_config(last.config, tuple(overrides)) if last else load_config(name, tuple(overrides))
     if config.stage != stage:
         raise UserError(f"{name}: its stage is {config.stage}; run it with `trainer run {config.stage}`")
-    if not resume and not dry_run and out.exists() and any(out.iterdir()):
+    if not resume and not dry_run and _is_in_use(out):
         raise UserError(f"{out}: not empty; continue it with --resume, or choose another --out")
     start = open_checkpoint(init) if init is not None and not resume else None
     if start is not None:
@@ -205,6 +223,14 @@ def _train(
         return
     if not run_stage(config, folders, out, device, start, last):
         raise typer.Exit(130)
+
+
+def _is_in_use(out: Path) -> bool:
+    """Whether a folder holds more than a run leaves that ended before its first checkpoint."""
+    from trainer.logs import METRICS, PICTURES, TENSORBOARD
+    from trainer.stages import FOLDERS
+
+    return out.exists() and any(entry.name not in (FOLDERS, METRICS, PICTURES, TENSORBOARD) for entry in out.iterdir())
 
 
 def _print_plan(config, folders, out: Path, init: Path | None) -> None:

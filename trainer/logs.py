@@ -27,6 +27,7 @@ from trainer.models.pose_model import PoseOutput
 
 METRICS = "metrics.jsonl"
 PICTURES = "pictures"
+TENSORBOARD = "tensorboard"
 SIDE_HUES = {"left": (255, 140, 30), "right": (40, 150, 255), "centre": (200, 200, 200)}
 """Colours of a skeleton image's channels, those of posecore.overlay: left warm, right cool."""
 LINE_EVERY_S = 20.0
@@ -48,7 +49,7 @@ class RunLog:
         kept = [line for line in lines if json.loads(line)["step"] <= resume_step]
         path.write_text("".join(f"{line}\n" for line in kept))
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - closed by close()
-        self._board = SummaryWriter(run / "tensorboard", purge_step=resume_step)
+        self._board = SummaryWriter(run / TENSORBOARD, purge_step=resume_step)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=self.console,

@@ -12,15 +12,17 @@ pairs): before, their gradient is noise. The discriminator's gradient is scaled 
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from posecore.dataset import write_atomically
 from posecore.errors import UserError
 from posecore.skeleton import Skeleton, load_skeleton
 from trainer.batch import Batch
@@ -57,6 +59,8 @@ from trainer.models.uplift import Pose3D
 from trainer.shard_stream import Stream
 
 GAUGED_METRICS = ("error_pct", "error_pct_min", "flip_rate", "pck_010", "mpjpe_mm")
+FOLDERS = "folders.json"
+"""The file of a run that tells its datasets, so that resuming need not be told again."""
 REFINED_NETWORKS = ("encoder", "image_renderer")
 BALANCE_EVERY = 10
 """Steps between measurements of the adversarial gradient against the perceptual one."""
@@ -570,4 +574,8 @@ def run_stage(
     is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
     trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
     trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
-    return fit(trainee, make_stage(trainee, folders), run, resume)
+    stage = make_stage(trainee, folders)
+    if fabric.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomically(run / FOLDERS, (json.dumps(asdict(folders), indent=1) + "\n").encode())
+    return fit(trainee, stage, run, resume)

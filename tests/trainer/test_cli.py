@@ -49,6 +49,13 @@ def test_a_run_folder_that_is_not_empty_is_refused(tmp_path):
         app(["run", "pretrain", "--out", str(tmp_path)])
 
 
+def test_what_an_early_end_leaves_is_no_obstacle(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UserError, match=r"no dataset\.json"):
+        app(["run", "pretrain", "--out", str(tmp_path), "--data", str(tmp_path / "none"), *settings()])
+
+
 def test_no_real_footage_is_one_line_that_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="synthgen pack"):
@@ -87,7 +94,7 @@ def test_pretrain_finetune_and_resume_through_the_command_line(tmp_path, painted
     trained = open_checkpoint(fine)
     assert trained.config.model.encoder.name == "unet" and trained.step == 2
     assert trained.config.losses == load_config("finetune", few[2:3]).losses
-    again = ("--out", fine, "--resume", "--set", "schedule.steps=3")
-    assert call("run", "finetune", *common, "--real", real, *again) == 0
+    # Resuming need not be told the datasets again.
+    assert call("run", "finetune", "--out", fine, "--resume", "--set", "schedule.steps=3", "--device", "cpu") == 0
     assert open_checkpoint(fine).step == 3
     assert "resumed at 2" in capsys.readouterr().out
