@@ -40,9 +40,9 @@ class EngineRecipe(_Strict):
     """The renderer and its quality. `device: auto` takes a GPU if Blender finds one."""
 
     name: Literal["cycles", "painter"] = "cycles"
-    samples: int = Field(8, ge=1, le=4096)
+    samples: int = Field(4, ge=1, le=4096)
     denoise: bool = True
-    bounces: int = Field(4, ge=0, le=64)
+    bounces: int = Field(2, ge=0, le=64)
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
 

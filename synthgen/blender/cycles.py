@@ -142,6 +142,8 @@ def _configure(scene: bpy.types.Scene, engine: EngineRecipe, threads: int) -> No
     cycles.use_denoising = engine.denoise
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_prefilter = "FAST"
+    cycles.denoising_quality = "FAST"
+    cycles.use_light_tree = False  # pays with many lamps only
     cycles.max_bounces = engine.bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
     render = scene.render

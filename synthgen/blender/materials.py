@@ -7,6 +7,8 @@ import bpy
 
 from synthgen.scene import Colour, Material
 
+_MATT = 0.7  # roughness from which on no highlight is seen
+
 
 def build_material(name: str, material: Material, image: bpy.types.Image | None = None) -> bpy.types.Material:
     """A new Blender material.
@@ -17,8 +19,7 @@ def build_material(name: str, material: Material, image: bpy.types.Image | None 
     result = bpy.data.materials.new(name)
     result.use_nodes = True
     tree = result.node_tree
-    shader = tree.nodes["Principled BSDF"]
-    shader.inputs["Roughness"].default_value = material.roughness
+    shader = _new_shader(tree, material.roughness)
     if image is not None:
         _connect_texture(tree, shader, image, material.colours[0])
         return result
@@ -39,11 +40,23 @@ def linear(colour: Colour) -> tuple[float, float, float, float]:
     return (*channels, 1.0)
 
 
+def _new_shader(tree: bpy.types.NodeTree, roughness: float) -> bpy.types.Node:
+    """The surface shader, its colour the first input. Matt surfaces are plain Lambert, a third cheaper to render."""
+    principled = tree.nodes["Principled BSDF"]
+    if roughness < _MATT:
+        principled.inputs["Roughness"].default_value = roughness
+        return principled
+    diffuse = _new(tree, "ShaderNodeBsdfDiffuse")
+    tree.links.new(diffuse.outputs["BSDF"], tree.nodes["Material Output"].inputs["Surface"])
+    tree.nodes.remove(principled)
+    return diffuse
+
+
 def _connect_pattern(
     tree: bpy.types.NodeTree, shader: bpy.types.Node, place: bpy.types.NodeSocket, material: Material
 ) -> None:
     first, second = (linear(colour) for colour in material.colours)
-    base = shader.inputs["Base Color"]
+    base = shader.inputs[0]
     match material.pattern:
         case "plain":
             base.default_value = first
@@ -112,7 +125,7 @@ def _connect_texture(tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bp
     mix.inputs["Factor"].default_value = 1.0
     tree.links.new(texture.outputs["Color"], mix.inputs[6])
     mix.inputs[7].default_value = linear(tint)
-    tree.links.new(mix.outputs[2], shader.inputs["Base Color"])
+    tree.links.new(mix.outputs[2], shader.inputs[0])
 
 
 def _new(tree: bpy.types.NodeTree, kind: str, **properties: object) -> bpy.types.Node:
