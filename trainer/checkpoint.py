@@ -173,6 +173,11 @@ def save_checkpoint(
     return final
 
 
+def mark_best(run: Path, step: int) -> None:
+    """Point `best` at a checkpoint that is there already."""
+    _point(run, "best", f"step_{step:06d}")
+
+
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Fill every parameter and buffer of `module`, or say what does not match.
 

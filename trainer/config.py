@@ -173,8 +173,8 @@ class ScheduleConfig(_Section):
 
     @model_validator(mode="after")
     def _blend_rises(self) -> ScheduleConfig:
-        if self.blend_from >= self.blend_until:
-            raise ValueError(f"blend_from must be below blend_until, got {self.blend_from} and {self.blend_until}")
+        if self.blend_from > self.blend_until:
+            raise ValueError(f"blend_from must not be above blend_until, got {self.blend_from} and {self.blend_until}")
         return self
 
 

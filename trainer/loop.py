@@ -26,7 +26,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posecore.errors import UserError
 from posecore.skeleton import Skeleton
-from trainer.checkpoint import Checkpoint, load_strictly, random_state, restore_random_state, save_checkpoint
+from trainer.checkpoint import (
+    Checkpoint,
+    load_strictly,
+    mark_best,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
 from trainer.config import OptimiserConfig, TrainConfig
 from trainer.logs import RunLog
 from trainer.models.discriminator import SkeletonDiscriminator
@@ -192,6 +199,10 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
 
     def save(is_best: bool = False) -> None:
         nonlocal saved_step
+        if saved_step == step:
+            if is_best and fabric.is_global_zero:
+                mark_best(run, step)
+            return
         state = {"seconds": clock.seconds, "best": best, "joint_start_s": joint_start_s}
         _save(trainee, stage, run, step, state, is_best)
         saved_step = step
@@ -256,7 +267,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
             if is_joint and done % schedule.picture_every == 0 and fabric.is_global_zero:
                 with _evaluating(trainee.ema):
                     log.picture(step, stage.picture(trainee.ema.module, progress))
-            if step % schedule.checkpoint_every == 0 and saved_step != step:
+            if step % schedule.checkpoint_every == 0:
                 save()
             if _any_rank(fabric, stop.requested):
                 save()

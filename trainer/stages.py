@@ -428,7 +428,9 @@ def supervised_terms(
 def blend_at(progress: float, config: TrainConfig) -> float:
     """How much of the drawn joints is reprojected: 0 at first, 1 in the end, so that a raw uplift destroys nothing."""
     start, end = config.schedule.blend_from, config.schedule.blend_until
-    return min(max((progress - start) / (end - start), 0.0), 1.0)
+    if progress >= end:
+        return 1.0
+    return max((progress - start) / (end - start), 0.0)
 
 
 def weights_size(output: PoseOutput) -> int:

@@ -180,6 +180,7 @@ def test_learning_rate_warms_up_and_falls_to_its_last_fraction():
 def test_blend_rises_from_pose_head_to_reprojection():
     settings = config()
     assert [stages.blend_at(p, settings) for p in (0.0, 0.3, 0.55, 0.8, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert stages.blend_at(0.0, config(blend_from=0.0, blend_until=0.0)) == 1.0
 
 
 def test_leakage_of_a_renderer_that_ignores_the_pose_is_the_same_for_any_pose(folders):
