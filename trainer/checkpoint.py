@@ -58,9 +58,6 @@ class Checkpoint:
         except safetensors.SafetensorError as error:
             raise UserError(f"{path}: not a safetensors file ({error})") from None
 
-    def has_weights(self, name: str) -> bool:
-        return (self.folder / f"{name}.safetensors").is_file()
-
     def optimisers(self) -> dict[str, Any]:
         """State dicts by name; tensors and plain values only, anything else is refused."""
         return torch.load(self.folder / OPTIMISERS, weights_only=True, map_location="cpu")

@@ -16,14 +16,3 @@ def matrix_from_rotation_6d(rotation_6d: torch.Tensor) -> torch.Tensor:
     x = F.normalize(first, dim=-1, eps=1e-6)
     y = F.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1, eps=1e-6)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-
-
-def rotation_6d_from_matrix(matrix: torch.Tensor) -> torch.Tensor:
-    """[..., 3, 3] -> [..., 6]."""
-    return torch.cat([matrix[..., :, 0], matrix[..., :, 1]], -1)
-
-
-def rotation_angle(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Angle in radians [...] between rotations [..., 3, 3]; for gauges, not for losses (its gradient explodes at 0)."""
-    cosine = ((first * second).sum((-2, -1)) - 1) / 2
-    return cosine.clamp(-1.0, 1.0).arccos()
