@@ -90,7 +90,8 @@ def preview(
     data: Annotated[Path, typer.Argument(help="Dataset folder, synthetic or real.")],
     out: Annotated[Path | None, typer.Option(help="PNG or JPEG; DATA/preview.png by default.")] = None,
     count: Annotated[int, typer.Option(help="Samples, spread evenly over the dataset.", min=1)] = 32,
-    columns: Annotated[int, typer.Option(min=1)] = 8,
+    columns: Annotated[int, typer.Option(help="Pictures in a row.", min=1)] = 8,
+    tile: Annotated[int, typer.Option(help="Side of each picture in pixels.", min=32)] = 256,
     skeleton: Annotated[str | None, typer.Option(help="Draw this skeleton (coco17, h36m17, ...).")] = None,
 ) -> None:
     """Draw a contact sheet with boxes and skeletons."""
@@ -98,7 +99,7 @@ def preview(
     from synthgen.preview import write_preview
 
     target = out or data / "preview.png"
-    write_preview(data, target, count, columns, skeleton)
+    write_preview(data, target, count, columns, tile, skeleton)
     console.print(f"wrote {target}")
 
 

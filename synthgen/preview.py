@@ -13,13 +13,14 @@ from posecore.overlay import contact_sheet, draw_skeleton
 from posecore.sample import Sample
 from posecore.skeleton import load_skeleton
 
-_TILE_PX = 256
 
-
-def write_preview(data: Path, out: Path, count: int = 32, columns: int = 8, skeleton: str | None = None) -> None:
+def write_preview(
+    data: Path, out: Path, count: int = 32, columns: int = 8, tile_px: int = 256, skeleton: str | None = None
+) -> None:
     """Write a PNG or JPEG with samples spread evenly over the dataset.
 
     Args:
+        tile_px: side of each sample's square.
         skeleton: draw this one (coco17, h36m17, ...) instead of the stored superset.
 
     Raises:
@@ -32,9 +33,9 @@ def write_preview(data: Path, out: Path, count: int = 32, columns: int = 8, skel
     tiles = []
     for _, members in islice(iterate_dataset(data), 0, step * count, step):
         if "subjects" in read_meta(members):
-            tiles.append(draw_sample(decode(members, layers=("image", "mask")), _TILE_PX, skeleton))
+            tiles.append(draw_sample(decode(members, layers=("image", "mask")), tile_px, skeleton))
         else:
-            tiles.append(_fit(decode_real(members).image, _TILE_PX)[0])
+            tiles.append(_fit(decode_real(members).image, tile_px)[0])
     sheet = contact_sheet(tiles, min(columns, len(tiles)))
     image_format = "jpg" if out.suffix.lower() in (".jpg", ".jpeg") else "png"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -112,6 +112,11 @@ def test_a_stopped_render_keeps_what_is_finished_and_says_how_to_go_on(tmp_path:
     assert list(out.glob("*.tar")) and not list(out.glob(".*.tmp"))
 
 
+def test_a_folder_that_cannot_be_written_is_one_line() -> None:
+    done = run("render", "--recipe", "tiny_humans", "--out", "/proc/no/such", code=1)
+    assert "/proc/no" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_lists_name_what_there_is() -> None:
     assert "humans_dr" in run("recipes").stdout
     listed = run("assets", "list").stdout
