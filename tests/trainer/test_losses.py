@@ -56,8 +56,6 @@ def test_facing_loss_vanishes_at_the_truth():
     rotations = random_rotations(5)
     exact = torch.cat([rotations[..., 0], rotations[..., 1]], -1)
     assert facing_loss(exact, rotations).item() == pytest.approx(0, abs=1e-10)
-        0, abs=1e-10
-    )
 
 
 def test_3d_loss_forgives_where_the_subject_stands():
