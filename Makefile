@@ -7,7 +7,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: help setup demo test test-slow lint bench clean
 
 help:
-	@echo "make demo       render, pretrain, finetune on real video, report: demo/index.html (about 22 min on 2 cores)"
+	@echo "make demo       render, pretrain, finetune on real video, report: demo/index.html (about 20 min on 2 cores)"
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the slow ones"
 	@echo "make lint       formatting and imports"

