@@ -193,6 +193,8 @@ def _work(connection: Connection, recipe_content: dict[str, object], folder: Pat
             renderer.close()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone or wants no more
+    except SystemExit:
+        os._exit(143)  # ours is put away; Blender grumbles when it is torn down in mid-render
     except UserError as error:
         connection.send(_Failed(str(error)))
     except OSError as error:
