@@ -10,7 +10,7 @@ from synthgen.subjects.human import HumanPose, HumanShape, Wardrobe
 from synthgen.subjects.mocap import DRIVERS
 from synthgen.subjects.quadruped import JOINTS, SPECIES, TEXTURE_ASSET, QuadrupedPose, QuadrupedShape
 
-# Skin from very light to very dark, sRGB: a line through measured skin colours, on which the recipe draws a place.
+# Skin from very light to very dark, sRGB, set by eye; a place on the line through the three is drawn.
 _SKIN_LIGHT = np.array([0.93, 0.78, 0.69])
 _SKIN_MIDDLE = np.array([0.74, 0.53, 0.40])
 _SKIN_DARK = np.array([0.24, 0.15, 0.11])
