@@ -36,7 +36,7 @@ def main() -> None:
     size = (f"image.width={options.size}", f"image.height={options.size}", "scenes_per_shard=10")
     recipe = load_recipe(options.recipe, (*size, f"count={options.frames}"))
     print(
-        f"{recipe.name}, {options.size} x {options.size}, {recipe.engine.samples} samples a pixel, {os.cpu_count()} CPUs"
+        f"{recipe.name}, {options.size} x {options.size}, {recipe.engine.samples} samples/pixel, {os.cpu_count()} CPUs"
     )
     measure_throughput(recipe)
     measure_one_worker(recipe, options.memory_frames)
