@@ -100,7 +100,14 @@ def test_a_stopped_render_keeps_what_is_finished_and_says_how_to_go_on(tmp_path:
         "--count",
         "400",
     ]
-    process = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a runner in the background ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 90
     while not list(out.glob("*.tar")) and time.monotonic() < deadline:
         time.sleep(0.1)
