@@ -7,7 +7,7 @@ from pathlib import Path
 from posecore.errors import UserError
 from synthgen.painter import PainterRenderer
 from synthgen.recipe import EngineRecipe
-from synthgen.renderer import Renderer
+from synthgen.renderer import Renderer, RenderSettings
 
 
 def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threads: int) -> Renderer:
@@ -23,7 +23,8 @@ def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threa
             require_engine(engine)
             from synthgen.blender.cycles import CyclesRenderer
 
-            return CyclesRenderer(engine, asset_path, threads)
+            settings = RenderSettings(engine.samples, engine.denoise, engine.bounces, engine.device)
+            return CyclesRenderer(settings, asset_path, threads)
 
 
 def require_engine(engine: EngineRecipe) -> None:

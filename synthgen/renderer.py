@@ -8,6 +8,16 @@ import numpy as np
 from synthgen.stage import Stage
 
 
+@dataclass(frozen=True)
+class RenderSettings:
+    """How well to render: samples per pixel, denoiser or not, light bounces, and "auto", "cpu" or "gpu"."""
+
+    samples: int
+    denoise: bool
+    bounces: int
+    device: str
+
+
 @dataclass(frozen=True, eq=False)
 class Passes:
     """One rendered view.

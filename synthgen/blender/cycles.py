@@ -18,8 +18,7 @@ from mathutils import Matrix
 from posecore.errors import UserError
 from posecore.transforms import invert_rigid
 from synthgen.blender.materials import build_material, linear
-from synthgen.recipe import EngineRecipe
-from synthgen.renderer import Passes
+from synthgen.renderer import Passes, RenderSettings
 from synthgen.scene import LightSpec, Material
 from synthgen.stage import Stage
 from synthgen.subjects.posed import PosedSubject
@@ -41,7 +40,7 @@ class CyclesRenderer:
     name = "cycles"
     version = bpy.app.version_string
 
-    def __init__(self, engine: EngineRecipe, asset_path: Callable[[str], Path], threads: int = 0) -> None:
+    def __init__(self, settings: RenderSettings, asset_path: Callable[[str], Path], threads: int = 0) -> None:
         self._asset_path = asset_path
         self._stage: Stage | None = None
         self._meshes: list[bpy.types.Mesh] = []
@@ -51,7 +50,7 @@ class CyclesRenderer:
         self._folder = tempfile.TemporaryDirectory(prefix="synthgen-", dir=memory if memory.is_dir() else None)
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._scene = bpy.context.scene
-        _configure(self._scene, engine, threads)
+        _configure(self._scene, settings, threads)
         self._camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self._scene.collection.objects.link(self._camera)
         self._scene.camera = self._camera
@@ -133,18 +132,18 @@ class CyclesRenderer:
         self._scene.collection.objects.link(holder)
 
 
-def _configure(scene: bpy.types.Scene, engine: EngineRecipe, threads: int) -> None:
+def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -> None:
     scene.render.engine = "CYCLES"
     cycles = scene.cycles
-    cycles.device = "GPU" if _use_gpu(engine.device) else "CPU"
-    cycles.samples = engine.samples
+    cycles.device = "GPU" if _use_gpu(settings.device) else "CPU"
+    cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False
-    cycles.use_denoising = engine.denoise
+    cycles.use_denoising = settings.denoise
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_prefilter = "FAST"
     cycles.denoising_quality = "FAST"
     cycles.use_light_tree = False  # pays with many lamps only
-    cycles.max_bounces = engine.bounces
+    cycles.max_bounces = settings.bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
     render = scene.render
     render.use_persistent_data = False

@@ -7,6 +7,7 @@ import pytest
 from posecore.camera import unproject
 from posecore.sample import Sample
 from synthgen import catalog
+from synthgen.engines import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.raster import paint_faces
@@ -28,9 +29,7 @@ def recipe() -> Recipe:
 @pytest.fixture(scope="module")
 def rendered(recipe: Recipe, library: SubjectLibrary) -> list[tuple[Stage, Passes]]:
     """Four scenes, rendered one after the other by one engine, so that nothing of a scene may leak into the next."""
-    from synthgen.blender.cycles import CyclesRenderer
-
-    renderer = CyclesRenderer(recipe.engine, catalog.asset_path, threads=2)
+    renderer = open_renderer(recipe.engine, catalog.asset_path, threads=2)
     results = []
     for scene in (0, 1, 2, 0):
         stage = build_stage(sample_scene(recipe, scene, library.clip_durations_s), library)
