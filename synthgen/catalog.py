@@ -23,9 +23,11 @@ from pydantic import BaseModel, ConfigDict
 from posecore.errors import UserError
 from posecore.resources import resource_dir
 from synthgen.library import SubjectLibrary
-from synthgen.recipe import HumanRecipe, QuadrupedRecipe, Recipe
-from synthgen.subjects.human import HumanBody
+from synthgen.recipe import Recipe
+from synthgen.recipe.human import HumanRecipe
+from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
+from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import load_clips
 from synthgen.subjects.quadruped import QuadrupedBody
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from synthgen.scene import HumanSpec, PoseSpec, QuadrupedSpec, SubjectSpec
-from synthgen.subjects.human import HumanBody, pose_human
+from synthgen.subjects.human import pose_human
+from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.quadruped import QuadrupedBody, pose_quadruped

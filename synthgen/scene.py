@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from synthgen.subjects.human import HumanPose, HumanShape, Wardrobe
+from synthgen.subjects.human_body import HumanShape
+from synthgen.subjects.human_clothes import Wardrobe
+from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.quadruped import QuadrupedPose, QuadrupedShape
 
 Colour = tuple[float, float, float]

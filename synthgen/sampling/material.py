@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 
 from synthgen.randomness import Draws
-from synthgen.recipe import MaterialRecipe
+from synthgen.recipe.material import MaterialRecipe
 from synthgen.scene import Colour, Material
 
 

@@ -9,7 +9,8 @@ import colorsys
 import numpy as np
 
 from synthgen.randomness import Draws
-from synthgen.recipe import MaterialRecipe, Recipe
+from synthgen.recipe import Recipe
+from synthgen.recipe.material import MaterialRecipe
 from synthgen.sampling.material import as_colour, sample_material
 from synthgen.sampling.subject import sample_pose, sample_subject
 from synthgen.scene import (

@@ -9,16 +9,11 @@ import pytest
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local, matrix_from_rotvec
 from synthgen.catalog import fetch
-from synthgen.subjects.human import (
-    HumanBody,
-    HumanPose,
-    HumanShape,
-    pose_human,
-    shape_body,
-    target_weights,
-)
+from synthgen.subjects.human import pose_human
 from synthgen.subjects.human_bake import VARIATIONS, bake_human
+from synthgen.subjects.human_body import HumanBody, HumanShape, shape_body, target_weights
 from synthgen.subjects.human_clothes import PART_NAMES, Wardrobe
+from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.skinning import bone_positions, skin
 

@@ -1,0 +1,69 @@
+"""What people may look like, wear and do."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from synthgen.distributions import Constant, Uniform, names, number
+from synthgen.recipe.material import MaterialRecipe
+from synthgen.recipe.strict import Strict, even
+
+
+class PoseRecipe(Strict):
+    """Where a subject's poses come from and how they are varied."""
+
+    clips: names() = Field(description="names of motion clips, weighted")
+    mixed_lower_body: number(0, 1) = Constant(0.0)
+    mirrored: number(0, 1) = Constant(0.5)
+    jitter_deg: number(0, 90) = Constant(6.0)
+    heading_deg: number(-180, 180) = Constant(0.0)
+    hand_curl: number(0, 1) = Uniform(0.05, 0.7)
+    step_m: number(0, 2) = Uniform(0, 0.25)
+
+
+class HumanShapeRecipe(Strict):
+    """The body's phenotypes, each 0..1: gender 0 male, 1 female; age 0 baby, 1/3 child, 2/3 young adult, 1 old."""
+
+    gender: number(0, 1) = Uniform(0, 1)
+    age: number(0, 1) = Uniform(0.3, 1)
+    muscle: number(0, 1) = Uniform(0.2, 0.9)
+    weight: number(0, 1) = Uniform(0.2, 0.9)
+    height: number(0, 1) = Uniform(0.2, 0.9)
+    proportions: number(0, 1) = Uniform(0.3, 0.9)
+    african: number(0, 1) = Uniform(0.01, 1)
+    asian: number(0, 1) = Uniform(0.01, 1)
+    caucasian: number(0, 1) = Uniform(0.01, 1)
+
+
+class ClothesRecipe(Strict):
+    """What people wear; the top `none` is for men and becomes a tank top on others.
+
+    Lengths run from the shortest to the longest of a kind, 0..1.
+    """
+
+    top: names("none", "tank", "short", "long") = even("tank", "short", "long")
+    bottom: names("briefs", "shorts", "trousers", "skirt") = even("shorts", "trousers")
+    sleeve: number(0, 1) = Uniform(0, 1)
+    leg: number(0, 1) = Uniform(0, 1)
+    hem: number(0, 1) = Uniform(0, 1)
+    neckline: number(0, 1) = Uniform(0, 1)
+    looseness: number(0, 1) = Uniform(0, 1)
+    tucked: number(0, 1) = Constant(0.3)
+    shoes: number(0, 1) = Constant(0.8)
+    boots: number(0, 1) = Constant(0)
+    hair: names("bald", "short", "bob", "long") = even("short", "bob", "long")
+    hair_volume: number(0, 1) = Uniform(0, 1)
+    hair_length: number(0, 1) = Uniform(0, 1)
+    hat: names("none", "beanie", "cap") = even("none")
+    thickness_m: number(0.001, 0.03) = Uniform(0.003, 0.012)
+    fabric: MaterialRecipe = MaterialRecipe()
+
+
+class HumanRecipe(Strict):
+    """People on the anny body."""
+
+    kind: Literal["human"]
+    body: Literal["anny"] = "anny"
+    shape: HumanShapeRecipe = HumanShapeRecipe()
+    pose: PoseRecipe
+    clothes: ClothesRecipe = ClothesRecipe()
