@@ -1,21 +1,35 @@
-"""Drawing of skeletons into images, for previews and reports.
+"""Drawing of skeletons, boxes and words into images, for previews and reports.
 
 Left is drawn warm, right cool, the midline light, so that a swapped side is seen at a glance. A joint's dot tells its
-visibility: filled when visible, a ring when hidden, nothing when outside the frame.
+visibility: filled when visible, a ring when the subject itself hides it, a ring of a colour of its own when something
+else does, nothing when it is outside the frame.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from posecore.sample import OUTSIDE, VISIBLE
+from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
 from posecore.skeleton import Skeleton
 
 SIDE_COLOURS = {"left": (255, 140, 30), "right": (40, 150, 255), "centre": (235, 235, 235)}
+HIDDEN_BY_OTHER_COLOUR = (240, 60, 200)
+BOX_COLOUR = (250, 220, 60)
+VISIBILITY_WORDS = {
+    VISIBLE: "visible",
+    HIDDEN_BY_SELF: "hidden by itself",
+    HIDDEN_BY_OTHER: "hidden by something else",
+    OUTSIDE: "outside the frame",
+}
 
 _SHIFT = 4  # cv2 takes fixed-point coordinates; 4 fractional bits keep sub-pixel positions
 _OUTLINE = (20, 20, 20)
+_INK = (60, 66, 74)
+_MARK_GROUND = (84, 90, 98)  # the midline's light grey must show on a white page
+_LABEL_PX = 13
 
 
 def draw_skeleton(
@@ -53,27 +67,101 @@ def draw_skeleton(
             if thickness > 1:  # on a small dot the outline would hide the colour
                 cv2.circle(canvas, centre, radius, _OUTLINE, 1, cv2.LINE_AA, _SHIFT)
         else:
-            cv2.circle(canvas, centre, radius, colour, 1, cv2.LINE_AA, _SHIFT)
+            ring = HIDDEN_BY_OTHER_COLOUR if level == HIDDEN_BY_OTHER else colour
+            cv2.circle(canvas, centre, radius + 2**_SHIFT, ring, 1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 
-def contact_sheet(images: Sequence[np.ndarray], columns: int, gap_px: int = 4, background: int = 255) -> np.ndarray:
-    """Images [H, W, 3] of one size side by side, row by row, on a plain ground."""
+def draw_box(image: np.ndarray, box_px: np.ndarray) -> np.ndarray:
+    """A copy of the image with the outline of a box [x, y, width, height], on the box's outermost pixels."""
+    canvas = np.ascontiguousarray(image).copy()
+    x, y, width, height = box_px
+    cv2.rectangle(canvas, (round(x), round(y)), (round(x + width) - 1, round(y + height) - 1), BOX_COLOUR, 1)
+    return canvas
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int,
+    gap_px: int = 4,
+    background: int = 255,
+    labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Images [H, W, 3] of one size side by side, row by row, on a plain ground.
+
+    Args:
+        labels: a line of words under each image, shrunk to fit its width.
+    """
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)
-    sheet = np.full(
-        (rows * (height + gap_px) + gap_px, columns * (width + gap_px) + gap_px, 3), background, dtype=np.uint8
-    )
+    line_px = 0 if labels is None else _LABEL_PX + 4
+    cell_px = height + line_px + gap_px
+    sheet = np.full((rows * cell_px + gap_px, columns * (width + gap_px) + gap_px, 3), background, dtype=np.uint8)
     for position, image in enumerate(images):
         row, column = divmod(position, columns)
-        y, x = gap_px + row * (height + gap_px), gap_px + column * (width + gap_px)
+        y, x = gap_px + row * cell_px, gap_px + column * (width + gap_px)
         sheet[y : y + height, x : x + width] = image
-    return sheet
+    if labels is None:
+        return sheet
+    canvas = Image.fromarray(sheet)
+    for position, label in enumerate(labels):
+        row, column = divmod(position, columns)
+        size_px = _LABEL_PX
+        while size_px > 6 and _font(size_px).getlength(label) > width:
+            size_px -= 1
+        middle = gap_px + column * (width + gap_px) + width / 2, gap_px + row * cell_px + height + line_px / 2
+        ImageDraw.Draw(canvas).text(middle, label, fill=_INK, font=_font(size_px), anchor="mm")
+    return np.asarray(canvas)
+
+
+def legend(width_px: int, scale: int = 1, background: int = 255) -> np.ndarray:
+    """What colours and dots mean, [H, width_px, 3] on a plain ground; in as many lines as the width asks for."""
+    size_px, line_px, gap_px = 13 * scale, 24 * scale, 18 * scale
+    font = _font(size_px)
+    entries = [
+        ("line", SIDE_COLOURS["left"], "left limbs"),
+        ("line", SIDE_COLOURS["right"], "right limbs"),
+        ("line", SIDE_COLOURS["centre"], "midline"),
+        ("dot", SIDE_COLOURS["left"], "visible"),
+        ("ring", SIDE_COLOURS["left"], "hidden by itself"),
+        ("ring", HIDDEN_BY_OTHER_COLOUR, "hidden by something else"),
+        ("line", BOX_COLOUR, "box of the visible pixels"),
+    ]
+    x, y, places = gap_px, 0, []
+    for _, _, words in entries:
+        entry_px = round(2 * line_px + font.getlength(words))
+        if x > gap_px and x + entry_px > width_px:
+            x, y = gap_px, y + line_px
+        places.append((x, y + line_px // 2))
+        x += entry_px
+    strip = Image.new("RGB", (width_px, y + line_px), (background,) * 3)
+    pen = ImageDraw.Draw(strip)
+    for (mark, colour, words), (x, y) in zip(entries, places, strict=True):
+        half = line_px // 2
+        pen.rounded_rectangle(
+            (x, y - half + 3 * scale, x + line_px, y + half - 3 * scale), 4 * scale, fill=_MARK_GROUND
+        )
+        ends = (x + 4 * scale, y), (x + line_px - 4 * scale, y)
+        dot = (x + half - 4 * scale, y - 4 * scale, x + half + 4 * scale, y + 4 * scale)
+        match mark:
+            case "line":
+                pen.line(ends, fill=colour, width=2 * scale)
+            case "dot":
+                pen.ellipse(dot, fill=colour)
+            case "ring":
+                pen.ellipse(dot, outline=colour, width=2 * scale)
+        pen.text((x + line_px + 6 * scale, y), words, fill=_INK, font=font, anchor="lm")
+    return np.asarray(strip)
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     """The image [H, W, 3] at `factor` times its size, smooth; joints scale by the same factor."""
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
+@cache
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size_px)
 
 
 def _fixed_point(point: np.ndarray) -> tuple[int, int]:

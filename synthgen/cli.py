@@ -87,19 +87,22 @@ def render(
 
 @app.command()
 def preview(
-    data: Annotated[Path, typer.Argument(help="Dataset folder, synthetic or real.")],
+    data: Annotated[str, typer.Argument(help="Dataset folder or URL, synthetic or real.")],
     out: Annotated[Path | None, typer.Option(help="PNG or JPEG; DATA/preview.png by default.")] = None,
-    count: Annotated[int, typer.Option(help="Samples, spread evenly over the dataset.", min=1)] = 32,
+    count: Annotated[int, typer.Option(help="Samples.", min=1)] = 32,
+    start: Annotated[
+        int | None, typer.Option(help="Show COUNT samples from this one on, instead of an even spread.", min=0)
+    ] = None,
     columns: Annotated[int, typer.Option(help="Pictures in a row.", min=1)] = 8,
     tile: Annotated[int, typer.Option(help="Side of each picture in pixels.", min=32)] = 256,
     skeleton: Annotated[str | None, typer.Option(help="Draw this skeleton (coco17, h36m17, ...).")] = None,
 ) -> None:
-    """Draw a contact sheet with boxes and skeletons."""
+    """Draw a contact sheet with boxes and skeletons, page by page with --start."""
     from synthgen.console import console
     from synthgen.preview import write_preview
 
-    target = out or data / "preview.png"
-    write_preview(data, target, count, columns, tile, skeleton)
+    target = out or Path(data) / "preview.png"
+    write_preview(data, target, count, columns, tile, skeleton, start)
     console.print(f"wrote {target}")
 
 
