@@ -95,6 +95,7 @@ def pose_human(
         part_names=PART_NAMES,
         rest=figure.dressed.rest,
         joints_world=joints,
+        joints_rest=figure.joint_from_points @ np.concatenate([figure.heads, figure.markers]),
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="human",

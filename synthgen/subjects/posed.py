@@ -19,6 +19,8 @@ class PosedSubject:
         part_names: what each part is made of, e.g. "skin", "top"; a part may have no face.
         rest: [V,3] float32, m: where each vertex lies at rest, so that procedural patterns stick to the body.
         joints_world: [J,3] float64, m, in the order of the skeleton's joints.
+        joints_rest: [J,3] float64, m: the same joints in the space of `rest`, which tells a joint's own flesh from
+            another limb that touches it.
         rotations: [J,3,3] float64 local rotations; G_j = G_parent L_j turns the world-aligned rest pose.
         limb_radius_m: [J] float64: how deep the joint lies under the surface; 0 for points on the surface.
         skeleton: name of the skeleton.
@@ -32,6 +34,7 @@ class PosedSubject:
     part_names: tuple[str, ...]
     rest: np.ndarray
     joints_world: np.ndarray
+    joints_rest: np.ndarray
     rotations: np.ndarray
     limb_radius_m: np.ndarray
     skeleton: str

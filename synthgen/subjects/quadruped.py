@@ -254,6 +254,7 @@ def pose_quadruped(
         part_names=PART_NAMES,
         rest=figure.rest,
         joints_world=joints + shift,
+        joints_rest=figure.joint_from_points @ np.concatenate([figure.pivots, figure.markers]),
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="quadruped",
