@@ -107,6 +107,30 @@ def preview(
 
 
 @app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="Dataset folder or URL, synthetic or real.")],
+    key: Annotated[str, typer.Argument(help="Key of the sample, such as 00000012-00-00.")],
+    out: Annotated[Path | None, typer.Option(help="Picture to write, PNG by default KEY.png; also PDF, SVG.")] = None,
+    skeletons: Annotated[
+        list[str], typer.Option("--skeleton", help="Show this one (coco17, h36m17, ...); may be given again.")
+    ] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stored meta.json only; write no picture.")] = False,
+) -> None:
+    """Show one sample: every stored layer and skeleton side by side, and its labels and origin as tables."""
+    from synthgen.console import console
+    from synthgen.inspection import find_sample, tables, write_picture
+
+    inspected = find_sample(data, key)
+    if as_json:
+        typer.echo(json.dumps(inspected.meta, indent=1))
+        return
+    target = out or Path(f"{key}.png")
+    write_picture(inspected, target, skeletons)
+    console.print(tables(inspected, skeletons[0] if skeletons else None))
+    console.print(f"wrote {target}")
+
+
+@app.command()
 def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest
