@@ -14,7 +14,7 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global
 from synthgen.subjects.human_body import HumanBody, HumanShape, shape_body
 from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress
-from synthgen.subjects.human_pose import HumanPose, bone_rotations, curl_hands, driver_pose
+from synthgen.subjects.human_pose import HumanPose, bone_rotations, curl_hands, leg_length, strike
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
@@ -63,26 +63,28 @@ def pose_human(
 ) -> PosedSubject:
     """Shape, dress and pose a person and stand them on the ground.
 
-    Joint limits are applied after mixing and jitter (mocap.limit_joints). The figure is then lowered or raised so
-    that its lowest vertex, shoes included, touches z = 0.
+    The figure is lowered or raised so that its lowest vertex, shoes included, touches z = 0, or is above it by as much
+    as the clip's was, in jumps and flips.
 
     Args:
-        position_m: x and y of the pelvis, world.
+        position_m: x and y of the pelvis when the pose's sequence began, world.
 
     Returns:
         Joints in the order of the skeleton `human`; rotations relative to the A-pose at rest.
 
     Raises:
-        ValueError: an unknown clip or joint, a time outside the clip, a number outside its range.
+        ValueError: an unknown clip or joint, a time before the clip, a number outside its range.
     """
     figure = _figure(body, shape, wardrobe)
-    rotations = bone_rotations(body, figure.heads, driver_pose(clips, pose))
+    struck = strike(clips, pose)
+    rotations = bone_rotations(body, figure.heads, struck.drivers)
     curl_hands(body, figure.heads, rotations, pose)
     positions = bone_positions(figure.heads, body.bone_parents, rotations)
-    positions[:, :2] += np.asarray(position_m) - positions[0, :2]
+    leg_m = leg_length(body, figure.heads)
+    positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
     vertices = skin(figure.dressed.vertices, figure.dressed.weights, figure.heads, rotations, positions)
     markers = skin(figure.markers, figure.marker_weights, figure.heads, rotations, positions)
-    ground_z = float(vertices[:, 2].min())
+    ground_z = float(vertices[:, 2].min()) - leg_m * struck.clearance_legs
     vertices[:, 2] -= ground_z
     joints = figure.joint_from_points @ np.concatenate([positions, markers])
     joints[:, 2] -= ground_z

@@ -4,7 +4,7 @@ Conventions: z up, at heading 0 the character faces -y and its left is +x. Every
 to the A-pose at rest (identity at rest). Nothing here draws random numbers.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import (
     DRIVERS,
+    FIGURE_LEG_M,
     Clip,
+    Moment,
     align,
-    clip_pose,
+    clip_moment,
+    heading,
     interpolate,
     limit_joints,
     mirror_pose,
@@ -40,6 +43,8 @@ class HumanPose:
         jitter: driver joint -> rotation vector, radians, added before the joint limits.
         hand_curl_left, hand_curl_right: 0 open, 1 a fist.
         heading_deg: turn about z, counter-clockwise seen from above; 0 faces -y.
+        elapsed_s: how long ago the moment was: a sequence is one pose with growing elapsed_s. Clips go on beyond their
+            end, and the pelvis travels as the clip's does.
     """
 
     clip: str
@@ -51,28 +56,53 @@ class HumanPose:
     hand_curl_left: float = 0.3
     hand_curl_right: float = 0.3
     heading_deg: float = 0.0
+    elapsed_s: float = 0.0
 
 
-def driver_pose(clips: dict[str, Clip], pose: HumanPose) -> np.ndarray:
-    """Global rotations [D,3,3] of the drivers: clip, mix, mirror, jitter, limits, heading, in this order.
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """What a HumanPose means for a person of any size.
 
-    The clip's own heading is taken out, so that heading_deg alone says which way the person faces.
+    Attributes:
+        drivers: [D,3,3] global rotations of mocap.DRIVERS.
+        travel_legs: [2] how far the pelvis has moved along x and y since the sequence began, in lengths of the leg.
+        clearance_legs: how far the body's lowest point is above the ground, in lengths of the leg.
     """
-    result = clip_pose(_clip(clips, pose.clip), pose.time_s)
-    if pose.lower_clip is not None:
-        result = mix(clip_pose(_clip(clips, pose.lower_clip), pose.lower_time_s), result)
+
+    drivers: np.ndarray
+    travel_legs: np.ndarray
+    clearance_legs: float
+
+
+def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
+    """Take up a pose: clip, mix, mirror, jitter, limits, heading, in this order.
+
+    The heading that the clip has at the beginning of the sequence is taken out, so that heading_deg alone says which
+    way the person faces then.
+    """
+    now, begun = _moment(clips, pose, pose.elapsed_s), _moment(clips, pose, 0.0)
+    drivers, travel_legs = now.pose, (now.travel_m - begun.travel_m) / FIGURE_LEG_M
+    first_root = begun.pose[0]
     if pose.mirrored:
-        result = mirror_pose(result)
-    result = limit_joints(turn_joints(result, pose.jitter))
-    turn = np.radians(pose.heading_deg) - _heading(result[0])
-    return matrix_from_rotvec(np.array([0, 0, turn])) @ result
+        drivers, travel_legs = mirror_pose(drivers), travel_legs * [-1, 1]
+        first_root = mirror_pose(begun.pose)[0]
+    drivers = limit_joints(turn_joints(drivers, pose.jitter))
+    turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg) - heading(first_root)]))
+    return Figure(turn @ drivers, turn[:2, :2] @ travel_legs, now.clearance_m / FIGURE_LEG_M)
 
 
-def _heading(root: np.ndarray) -> float:
-    """Which way a pelvis [3,3] heads, radians about z; 0 is -y. A standing one heads where the belly points, a lying or
-    crawling one where the head lies: the sum of both directions is never vertical in between."""
-    belly_and_spine = root @ np.array([0.0, -1.0, 1.0])
-    return float(np.arctan2(belly_and_spine[0], -belly_and_spine[1]))
+def _moment(clips: dict[str, Clip], pose: HumanPose, elapsed_s: float) -> Moment:
+    moment = clip_moment(_clip(clips, pose.clip), pose.time_s + elapsed_s)
+    if pose.lower_clip is None:
+        return moment
+    lower = clip_moment(_clip(clips, pose.lower_clip), pose.lower_time_s + elapsed_s)
+    return replace(lower, pose=mix(lower.pose, moment.pose))
+
+
+def leg_length(body: HumanBody, heads: np.ndarray) -> float:
+    """Thigh and shin at rest, m."""
+    hip, knee, ankle = (heads[body.bone(f"{name}.L")] for name in ("upperleg01", "lowerleg01", "foot"))
+    return float(np.linalg.norm(knee - hip) + np.linalg.norm(ankle - knee))
 
 
 def bone_rotations(body: HumanBody, heads: np.ndarray, drivers: np.ndarray) -> np.ndarray:

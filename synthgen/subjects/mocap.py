@@ -6,6 +6,7 @@ the zero pose (all identity) stands with arms and legs straight down. Angles are
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,30 @@ _BALLS = {
 _CENTRE_BALLS = {"chest": ((-0.6, 1.3), (-0.7, 0.7), (-1.0, 1.0)), "neck": ((-0.9, 0.9), (-0.7, 0.7), (-1.2, 1.2))}
 
 
+# The figure that clips are measured by, which is pybullet's (humanoid.urdf), m: where each driver's joint lies from its
+# parent's with arms and legs straight down.
+_FIGURE_M = {
+    "chest": (0, 0, 0.236), "neck": (0, 0, 0.224), "left_hip": (0.085, 0, 0), "left_knee": (0, 0, -0.422),
+    "left_ankle": (0, 0, -0.410), "left_shoulder": (0.183, 0.024, 0.244), "left_elbow": (0, 0, -0.275),
+    "left_wrist": (0, 0, -0.259),
+}  # fmt: skip
+FIGURE_LEG_M = 0.832
+# Balls (driver, centre from its joint, radius, m) that touch the ground where that figure does: heel, ball of the foot,
+# knee, hand, elbow, head, seat, chest.
+_FIGURE_BALLS_M = (
+    ("left_ankle", (0, 0.04, -0.03), 0.02), ("left_ankle", (0, -0.13, -0.03), 0.02), ("left_knee", (0, 0, 0), 0.05),
+    ("left_wrist", (0, 0, 0), 0.04), ("left_elbow", (0, 0, 0), 0.04), ("neck", (0, 0, 0.175), 0.1),
+    ("root", (0, 0, 0), 0.09), ("chest", (0, 0, 0), 0.11),
+)  # fmt: skip
+_GROUND_PERCENTILE = 20  # every clip stands on the ground for at least this share of its frames
+_GROUND_NOISE_M = 0.03  # a figure that is raised by less than this touches the ground
+# A clip whose last frame is this near to its first one goes on from there; the rest of the difference is spread over
+# the time before the end.
+_LOOP_MISMATCH_RAD = 0.65
+_LOOP_TURN_RAD = 0.6
+_LOOP_SEAM_S = 0.3
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A recorded motion.
@@ -59,7 +84,7 @@ class Clip:
     Attributes:
         name: e.g. "walk".
         dt_s: time between frames.
-        root_m: [T,3] position of the pelvis, m.
+        root_m: [T,3] position of the pelvis, m, for a figure whose thigh and shin are FIGURE_LEG_M long.
         rotations: [T,D,3,3] global rotations of DRIVERS.
     """
 
@@ -71,6 +96,59 @@ class Clip:
     @property
     def duration_s(self) -> float:
         return self.dt_s * (len(self.rotations) - 1)
+
+    @cached_property
+    def loops(self) -> bool:
+        """Whether the last pose is near enough to the first one for the motion to go on from there."""
+        first, last = (local_from_global(_facing_ahead(self.rotations[t]), DRIVER_PARENTS) for t in (0, -1))
+        turn = heading(self.rotations[-1, 0]) - heading(self.rotations[0, 0])
+        mismatch = np.linalg.norm(rotvec_from_matrix(np.swapaxes(last, -1, -2) @ first), axis=-1).max()
+        return bool(mismatch < _LOOP_MISMATCH_RAD and abs((turn + np.pi) % (2 * np.pi) - np.pi) < _LOOP_TURN_RAD)
+
+    @cached_property
+    def seamless(self) -> np.ndarray:
+        """`rotations`; those of a clip that loops turn towards the first frame before the end and meet it there."""
+        if not self.loops:
+            return self.rotations
+        local = local_from_global(self.rotations, DRIVER_PARENTS)
+        left_s = self.dt_s * np.arange(len(local))[::-1]
+        share = np.clip(1 - left_s / min(_LOOP_SEAM_S, self.duration_s), 0, 1)
+        mismatch = rotvec_from_matrix(np.swapaxes(local[-1], -1, -2) @ local[0])
+        return global_from_local(local @ matrix_from_rotvec(share[:, None, None] * mismatch), DRIVER_PARENTS)
+
+    @cached_property
+    def clearance_m(self) -> np.ndarray:
+        """[T] how far the lowest point of the body is above the ground, m; 0 but in jumps and flips.
+
+        Measured on the figure; what it floats by in the frames that touch the ground is taken out.
+        """
+        joints = np.zeros((len(DRIVERS), len(self.rotations), 3))
+        for driver, name in enumerate(DRIVERS[1:], start=1):
+            parent = DRIVER_PARENTS[driver]
+            joints[driver] = joints[parent] + self.rotations[:, parent] @ _on_figure(_FIGURE_M, name)
+        lowest = np.full(len(self.rotations), np.inf)
+        for name, centre, radius in _FIGURE_BALLS_M:
+            for driver in {DRIVERS.index(name), DRIVERS.index(name.replace("left", "right"))}:
+                ball = joints[driver] + self.rotations[:, driver] @ np.array(centre)
+                lowest = np.minimum(lowest, ball[:, 2] - radius)
+        above = self.root_m[:, 2] + lowest
+        ground = max(0.0, np.percentile(above, _GROUND_PERCENTILE))
+        return np.maximum(0, above - ground - _GROUND_NOISE_M)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A clip at one time.
+
+    Attributes:
+        pose: [D,3,3] global rotations.
+        travel_m: [2] how far the pelvis has moved along x and y since the clip's first frame, on the figure.
+        clearance_m: how far the lowest point is above the ground, on the figure.
+    """
+
+    pose: np.ndarray
+    travel_m: np.ndarray
+    clearance_m: float
 
 
 def load_clips(folder: Path) -> dict[str, Clip]:
@@ -85,17 +163,43 @@ def load_clips(folder: Path) -> dict[str, Clip]:
     return {clip.name: clip for clip in map(_read_clip, files)}
 
 
-def clip_pose(clip: Clip, time_s: float) -> np.ndarray:
-    """The pose [D,3,3] at a moment, turned along the shortest arc between the two nearest frames.
+def clip_moment(clip: Clip, time_s: float) -> Moment:
+    """The clip at any time from 0 on, turned along the shortest arc between the two nearest frames.
+
+    A clip that loops goes on from its first frame where it has arrived by then; another one runs back and forth.
 
     Raises:
-        ValueError: time_s lies outside 0..clip.duration_s.
+        ValueError: time_s is below 0.
     """
-    if not 0 <= time_s <= clip.duration_s + 1e-9:
-        raise ValueError(f"time_s={time_s} lies outside clip {clip.name!r}: it runs from 0 to {clip.duration_s:.3f}")
-    position = min(time_s / clip.dt_s, len(clip.rotations) - 1)
+    if time_s < 0:
+        raise ValueError(f"time_s={time_s} of clip {clip.name!r} lies before its beginning: give 0 or more")
+    rounds, within_s = divmod(time_s, clip.duration_s)
+    if time_s == clip.duration_s:
+        rounds, within_s = 0, clip.duration_s
+    if not clip.loops and rounds % 2:
+        within_s = clip.duration_s - within_s
+    position = min(within_s / clip.dt_s, len(clip.rotations) - 1)
     frame = min(int(position), len(clip.rotations) - 2)
-    return interpolate(clip.rotations[frame], clip.rotations[frame + 1], position - frame)
+    share = position - frame
+
+    def between(values: np.ndarray) -> np.ndarray:
+        return values[frame] + share * (values[frame + 1] - values[frame])
+
+    travel_m = between(clip.root_m[:, :2]) - clip.root_m[0, :2]
+    if clip.loops:
+        travel_m = travel_m + rounds * (clip.root_m[-1, :2] - clip.root_m[0, :2])
+    return Moment(
+        pose=interpolate(clip.seamless[frame], clip.seamless[frame + 1], share),
+        travel_m=travel_m,
+        clearance_m=float(between(clip.clearance_m)),
+    )
+
+
+def heading(root: np.ndarray) -> float:
+    """Which way a pelvis [3,3] heads, radians about z; 0 is -y. A standing one heads where the belly points, a lying or
+    crawling one where the head lies: the sum of both directions is never vertical in between."""
+    belly_and_spine = root @ np.array([0.0, -1.0, 1.0])
+    return float(np.arctan2(belly_and_spine[0], -belly_and_spine[1]))
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, share: float | np.ndarray) -> np.ndarray:
@@ -161,6 +265,17 @@ def align(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     axis = np.cross(a, b)
     sine = np.linalg.norm(axis)
     return matrix_from_rotvec(axis / max(sine, 1e-12) * np.arctan2(sine, a @ b))
+
+
+def _facing_ahead(pose: np.ndarray) -> np.ndarray:
+    return matrix_from_rotvec(np.array([0, 0, -heading(pose[0])])) @ pose
+
+
+def _on_figure(table: dict[str, tuple[float, float, float]], name: str) -> np.ndarray:
+    """An entry of a table that is written for the left side only."""
+    if name in table:
+        return np.array(table[name], float)
+    return np.array(table[name.replace("right", "left")], float) * [-1, 1, 1]
 
 
 def _limit_hinge(rotation: np.ndarray, low: float, high: float, other: float) -> np.ndarray:

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from posecore.transforms import matrix_from_rotvec
+from posecore.transforms import matrix_from_rotvec, rotvec_from_matrix
 from synthgen.subjects.mocap import (
     DRIVERS,
     align,
-    clip_pose,
+    clip_moment,
     interpolate,
     limit_joints,
     load_clips,
@@ -41,7 +41,7 @@ def clip_folder(tmp_path):
 
 
 def test_knees_of_a_clip_bend_the_shank_backwards_and_elbows_the_forearm_forwards(clip_folder):
-    pose = clip_pose(load_clips(clip_folder)["test"], 0)
+    pose = clip_moment(load_clips(clip_folder)["test"], 0).pose
     assert direction(pose, "right_knee")[1] == pytest.approx(np.sin(0.5))
     assert direction(pose, "left_knee")[1] == pytest.approx(np.sin(1.0))
     assert direction(pose, "left_elbow")[1] == pytest.approx(-np.sin(0.8))
@@ -50,10 +50,10 @@ def test_knees_of_a_clip_bend_the_shank_backwards_and_elbows_the_forearm_forward
 
 def test_a_moment_between_two_frames_lies_on_the_arc_between_them(clip_folder):
     clip = load_clips(clip_folder)["test"]
-    middle = clip_pose(clip, clip.dt_s / 2)
+    middle = clip_moment(clip, clip.dt_s / 2).pose
     assert direction(middle, "right_knee")[1] == pytest.approx(np.sin(1.0))
-    with pytest.raises(ValueError, match=r"time_s=9 lies outside clip 'test'"):
-        clip_pose(clip, 9)
+    with pytest.raises(ValueError, match=r"time_s=-1 of clip 'test' lies before its beginning"):
+        clip_moment(clip, -1)
 
 
 def test_a_folder_without_clips_is_named_in_the_error(tmp_path):
@@ -108,3 +108,36 @@ def test_interpolation_starts_and_ends_where_it_should():
     start, end = rotation(0.1, 0.2, 0.3), rotation(-1.0, 0.5, 0.2)
     assert interpolate(start, end, 0) == pytest.approx(start)
     assert interpolate(start, end, 1) == pytest.approx(end)
+
+
+def turns_between(poses):
+    return np.linalg.norm(rotvec_from_matrix(np.swapaxes(poses[:-1], -1, -2) @ poses[1:]), axis=-1).max()
+
+
+def test_beyond_its_end_no_clip_jumps_further_than_within_itself(library):
+    for clip in library.clips.values():
+        beyond = [clip_moment(clip, time_s) for time_s in np.arange(0, 3 * clip.duration_s, clip.dt_s)]
+        within = turns_between(clip.rotations)
+        assert turns_between(np.array([moment.pose for moment in beyond])) < 1.02 * within, clip.name
+        steps = np.linalg.norm(np.diff([moment.travel_m for moment in beyond], axis=0), axis=1)
+        own_steps = np.linalg.norm(np.diff(clip.root_m[:, :2], axis=0), axis=1)
+        assert steps.max() < 1.02 * own_steps.max(), clip.name
+
+
+def test_a_walk_goes_on_and_getting_up_goes_back_down(library):
+    walk, getup = library.clips["walk"], library.clips["getup_faceup"]
+    assert walk.loops and not getup.loops
+    once, thrice = (clip_moment(walk, rounds * walk.duration_s).travel_m for rounds in (1, 3))
+    assert thrice == pytest.approx(3 * once) and np.linalg.norm(once) > 1
+    assert clip_moment(getup, 1.75 * getup.duration_s).pose == pytest.approx(
+        clip_moment(getup, 0.25 * getup.duration_s).pose, abs=1e-6
+    )
+
+
+def test_only_jumps_and_flips_leave_the_ground(library):
+    airborne = {name: float((clip.clearance_m > 0.02).mean()) for name, clip in library.clips.items()}
+    for name in ("walk", "cartwheel", "crawl", "roll", "getup_faceup", "getup_facedown", "punch", "kick"):
+        assert airborne[name] == 0, name
+    for name in ("backflip", "jump", "run", "spin", "spinkick"):
+        assert 0.1 < airborne[name] < 0.4, name
+    assert library.clips["backflip"].clearance_m.max() > 0.6
