@@ -4,7 +4,7 @@
 {uniform: [0.2, 0.8]}
 {log_uniform: [0.1, 10]}
 {normal: {mean: 0, sd: 10, low: -30, high: 30}}       truncated to low..high by drawing again
-{choice: {walk: 3, run: 1}}                           names with weights, which need not sum to 1
+{choice: {walk: 3, run: 1}}                           names, or numbers, with weights, which need not sum to 1
 """
 
 import math
@@ -41,6 +41,13 @@ class Normal:
 
 
 @dataclass(frozen=True)
+class Weighted:
+    """Numbers with weights, in the order of the recipe."""
+
+    weights: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Choice:
     """Names with weights, in the order of the recipe."""
 
@@ -51,7 +58,7 @@ class Choice:
         return tuple(name for name, _ in self.weights)
 
 
-Distribution = Constant | Uniform | LogUniform | Normal
+Distribution = Constant | Uniform | LogUniform | Normal | Weighted
 
 
 def draw(distribution: Distribution, rng: np.random.Generator) -> float:
@@ -68,12 +75,13 @@ def draw(distribution: Distribution, rng: np.random.Generator) -> float:
                 value = float(rng.normal(mean, sd))
                 if low <= value <= high:
                     return value
+        case Weighted(weights):
+            return weights[_pick(weights, rng)][0]
 
 
 def draw_name(choice: Choice, rng: np.random.Generator) -> str:
     """One of the names, by weight."""
-    weights = np.array([weight for _, weight in choice.weights])
-    return choice.names[rng.choice(len(weights), p=weights / weights.sum())]
+    return choice.names[_pick(choice.weights, rng)]
 
 
 def draw_integer(distribution: Distribution, rng: np.random.Generator) -> int:
@@ -90,6 +98,9 @@ def support(distribution: Distribution) -> tuple[float, float]:
             return value, value
         case Uniform(low, high) | LogUniform(low, high) | Normal(_, _, low, high):
             return low, high
+        case Weighted(weights):
+            values = [value for value, _ in weights]
+            return min(values), max(values)
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Any:
@@ -118,6 +129,12 @@ def names(*allowed: str) -> Any:
     return Annotated[Choice, PlainValidator(parse), PlainSerializer(_dump_choice)]
 
 
+def _pick(weights: tuple[tuple[Any, float], ...], rng: np.random.Generator) -> int:
+    """An index, by weight."""
+    shares = np.array([weight for _, weight in weights])
+    return int(rng.choice(len(shares), p=shares / shares.sum()))
+
+
 def _parse_number(value: Any) -> Distribution:
     if isinstance(value, bool):
         raise ValueError(f"expected a number or a distribution, got {value}")
@@ -126,7 +143,7 @@ def _parse_number(value: Any) -> Distribution:
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError(
             "expected a number or one of {uniform: [low, high]}, {log_uniform: [low, high]}, "
-            f"{{normal: {{mean, sd, low, high}}}}, got {value!r}"
+            f"{{normal: {{mean, sd, low, high}}}}, {{choice: {{number: weight}}}}, got {value!r}"
         )
     ((tag, content),) = value.items()
     match tag, content:
@@ -144,6 +161,8 @@ def _parse_number(value: Any) -> Distribution:
             if sd <= 0 or not low <= mean <= high:
                 raise ValueError(f"normal needs sd above 0 and its mean within low..high, got mean={mean:g}, sd={sd:g}")
             return Normal(mean, sd, low, high)
+        case "choice", dict() | list():
+            return Weighted(tuple((_as_number(name), weight) for name, weight in _parse_choice(content).weights))
     raise ValueError(f"{tag!r} with {content!r} is not a distribution; see the head of recipes/humans_dr.yaml")
 
 
@@ -160,6 +179,13 @@ def _parse_choice(value: Any) -> Choice:
     if min(weight for _, weight in weights) < 0 or sum(weight for _, weight in weights) <= 0:
         raise ValueError("weights of a choice must not be negative and not all be 0")
     return Choice(weights)
+
+
+def _as_number(name: str) -> float:
+    try:
+        return _finite(float(name))
+    except ValueError:
+        raise ValueError(f"a choice of numbers has {name!r} among them") from None
 
 
 def _ordered(low: Any, high: Any) -> tuple[float, float]:
@@ -185,6 +211,8 @@ def _dump_number(distribution: Distribution) -> Any:
             return {"log_uniform": [low, high]}
         case Normal(mean, sd, low, high):
             return {"normal": {"mean": mean, "sd": sd, "low": low, "high": high}}
+        case Weighted(weights):
+            return {"choice": {f"{value:.17g}": weight for value, weight in weights}}
 
 
 def _dump_choice(choice: Choice) -> Any:

@@ -31,6 +31,8 @@ from synthgen.subjects.posed import PosedSubject
 _RADIUS_FACTOR = 1.5
 _CLOTH_M = 0.035
 
+_NEAREST_M = 0.05  # a joint nearer to the camera's plane has no place in the picture
+
 _SILHOUETTE_MARGIN = 1.0
 _SILHOUETTE_OVERSAMPLING = 2
 
@@ -43,8 +45,9 @@ def label(stage: Stage, passes: Passes, frame: int, view: int, recipe: Recipe, p
     """
     spec, camera = stage.spec, stage.cameras[view]
     subjects = tuple(
-        _label_subject(number + 1, subject, posed, spec, camera, passes)
-        for number, (subject, posed) in enumerate(zip(spec.subjects, stage.subjects[frame], strict=True))
+        _label_subject(number, subject, posed, spec, camera, passes)
+        for number, (subject, posed) in enumerate(zip(spec.subjects, stage.subjects[frame], strict=True), start=1)
+        if number == 1 or _is_before(camera, posed)
     )
     layers = recipe.image.layers
     normals = np.rint((passes.normals * 0.5 + 0.5) * 255).astype(np.uint8)
@@ -65,15 +68,25 @@ def label(stage: Stage, passes: Passes, frame: int, view: int, recipe: Recipe, p
 
 
 def reason_to_reject(sample: Sample, recipe: Recipe) -> str | None:
-    """Why a sample shows too little of a subject, in one word for the count; None if it is good."""
-    for subject in sample.subjects:
-        if (sample.mask == subject.id).sum() < recipe.limits.visible_px:
-            return "too_small"
-        if subject.occlusion > recipe.limits.occlusion:
-            return "occluded"
-        if subject.truncation > recipe.limits.truncation:
-            return "truncated"
+    """Why a sample cannot be used, in one word for the count; None if it is good.
+
+    It must show enough of the first subject, and nobody without labels: who is partly behind the camera has none.
+    """
+    subject = sample.subjects[0]
+    if (sample.mask == subject.id).sum() < recipe.limits.visible_px:
+        return "too_small"
+    if subject.occlusion > recipe.limits.occlusion:
+        return "occluded"
+    if subject.truncation > recipe.limits.truncation:
+        return "truncated"
+    if set(np.unique(sample.mask)) - {0} - {labelled.id for labelled in sample.subjects}:
+        return "beside_camera"
     return None
+
+
+def _is_before(camera: Camera, posed: PosedSubject) -> bool:
+    """Whether all joints lie before the camera, so that each has a place in the picture's plane."""
+    return bool((transform_points(camera.cam_from_world, posed.joints_world)[:, 2] > _NEAREST_M).all())
 
 
 def _label_subject(

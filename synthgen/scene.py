@@ -66,18 +66,33 @@ PoseSpec = HumanPose | QuadrupedPose
 
 @dataclass(frozen=True)
 class FrameSpec:
-    """One moment: a pose and a place on the ground (x, y metres) for each subject."""
+    """One moment.
+
+    Attributes:
+        poses: one for each subject. positions_m: x and y of each subject from its place in the scene.
+        time_s: since the first frame, where the frames of the scene follow a motion; else None.
+    """
 
     poses: tuple[PoseSpec, ...]
     positions_m: tuple[tuple[float, float], ...]
+    time_s: float | None = None
+
+
+@dataclass(frozen=True)
+class CompanionSpec:
+    """Where a subject after the first stands: in a direction from the first one, `gap_m` clear of all before it."""
+
+    azimuth_deg: float
+    gap_m: float
 
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """Where a camera stands round the subjects; its distance follows from `fill`.
+    """Where a camera stands round what it aims at; its distance follows from `fill`.
 
     Attributes:
-        fill: longer side of the subjects' box over all frames, as a share of the image's shorter side.
+        aims_at: the first subject, or all of them.
+        fill: longer side of the box of what it aims at, over all frames, as a share of the image's shorter side.
         shift: offset of the box's centre from the image's centre, as a share of the image's width and height.
     """
 
@@ -87,6 +102,7 @@ class CameraSpec:
     fov_deg: float
     fill: float
     shift: tuple[float, float]
+    aims_at: Literal["subject", "group"] = "subject"
 
 
 @dataclass(frozen=True)
@@ -127,10 +143,10 @@ class PropSpec:
 
     Attributes:
         role: "clutter" stands on the ground behind the subjects as the first camera sees them; "occluder" hangs between
-            the first camera and the subjects.
+            a camera and what it aims at. view: number of that camera.
         place: clutter: azimuth (degrees) and distance (m) from the scene's centre, unused; occluder: horizontal and
-            vertical place within the subjects' box, 0..1, and how far towards the camera, 0 at the subjects .. 1.
-        size_m: width, depth, height for clutter. For an occluder its share of the subjects' box, three numbers alike.
+            vertical place within the box of what the camera aims at, 0..1, and how far towards the camera, 0..1.
+        size_m: width, depth, height for clutter. For an occluder its share of that box, three numbers alike.
     """
 
     role: Literal["clutter", "occluder"]
@@ -139,6 +155,7 @@ class PropSpec:
     size: tuple[float, float, float]
     turn_deg: tuple[float, float, float]
     material: Material
+    view: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,7 @@ class SceneSpec:
     width: int
     height: int
     subjects: tuple[SubjectSpec, ...]
+    companions: tuple[CompanionSpec, ...]
     frames: tuple[FrameSpec, ...]
     cameras: tuple[CameraSpec, ...]
     world: WorldSpec

@@ -3,7 +3,8 @@
 World metres. numpy only; nothing is drawn here and nothing is rendered.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _FRAMING_STEPS = 8
 _FLOOR_SIZE_M = 60.0
 _WALL_SIZE_M = 40.0
 _RING = 24  # corners of round props
+_BEYOND_CAMERAS_M = 0.5  # of walls and clutter, where other cameras than the first look on
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +51,10 @@ class Stage:
 
 def build_stage(spec: SceneSpec, library: SubjectLibrary) -> Stage:
     """All geometry of a scene."""
-    subjects = tuple(_pose_frame(spec, frame, library) for frame in spec.frames)
-    # every eighth vertex is enough to frame a body by
-    points = np.concatenate([subject.vertices[::8] for frame in subjects for subject in frame]).astype(np.float64)
-    cameras = tuple(place_camera(camera, points, spec.width, spec.height) for camera in spec.cameras)
-    return Stage(spec=spec, subjects=subjects, things=tuple(_things(spec, points, cameras[0])), cameras=cameras)
+    subjects = _stand_apart(spec, tuple(_pose_frame(spec, frame, library) for frame in spec.frames))
+    points = {"subject": _outline([frame[0] for frame in subjects]), "group": _outline(sum(subjects, ()))}
+    cameras = tuple(place_camera(camera, points[camera.aims_at], spec.width, spec.height) for camera in spec.cameras)
+    return Stage(spec=spec, subjects=subjects, things=tuple(_things(spec, points, cameras)), cameras=cameras)
 
 
 def place_camera(spec: CameraSpec, points: np.ndarray, width: int, height: int) -> Camera:
@@ -102,28 +103,68 @@ def _pose_frame(spec: SceneSpec, frame: FrameSpec, library: SubjectLibrary) -> t
     )
 
 
-def _things(spec: SceneSpec, points: np.ndarray, camera: Camera) -> list[Thing]:
+def _outline(subjects: Sequence[PosedSubject]) -> np.ndarray:
+    """[N, 3] points that tell where subjects are: every eighth vertex is enough to frame a body by."""
+    return np.concatenate([subject.vertices[::8] for subject in subjects]).astype(np.float64)
+
+
+def _stand_apart(spec: SceneSpec, frames: tuple[tuple[PosedSubject, ...], ...]) -> tuple[tuple[PosedSubject, ...], ...]:
+    """Move the subjects after the first to where their CompanionSpecs say; over all frames none reaches into another.
+
+    Each goes along its direction until a plane across it, `gap_m` wide, parts it from all that stand there already.
+    """
+    if not spec.companions:
+        return frames
+    taken = _outline([frame[0] for frame in frames])[:, :2]
+    offsets = [np.zeros(3, np.float32)]
+    for number, companion in enumerate(spec.companions, start=1):
+        own = _outline([frame[number] for frame in frames])[:, :2]
+        azimuth = np.deg2rad(companion.azimuth_deg)
+        direction = np.array([np.sin(azimuth), -np.cos(azimuth)])
+        distance_m = (taken @ direction).max() + companion.gap_m - (own @ direction).min()
+        offset = distance_m * direction
+        taken = np.concatenate([taken, own + offset])
+        offsets.append(np.array([*offset, 0], np.float32))
+    return tuple(
+        tuple(
+            replace(subject, vertices=subject.vertices + offset, joints_world=subject.joints_world + offset)
+            for subject, offset in zip(frame, offsets, strict=True)
+        )
+        for frame in frames
+    )
+
+
+def _things(spec: SceneSpec, outlines: dict[str, np.ndarray], cameras: tuple[Camera, ...]) -> list[Thing]:
+    points = outlines["group"]
     centre = np.array([*points.mean(axis=0)[:2], 0.0])
     world, things = spec.world, []
     if world.floor is not None:
         corners = _FLOOR_SIZE_M / 2 * np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
         things.append(Thing("floor", corners, np.array([[0, 1, 2, 3]]), world.floor, smooth=False))
     if world.wall is not None:
-        things.append(_wall(spec, points, centre, camera, world.wall))
+        things.append(_wall(spec, points, centre, cameras, world.wall))
     for number, prop in enumerate(spec.props):
         vertices, faces = _form(prop.form)
-        vertices = _place_prop(prop, vertices, centre, points, camera)
+        if prop.role == "clutter":
+            vertices = _place_clutter(prop, vertices, centre, points, cameras)
+        else:
+            aimed_at = outlines[spec.cameras[prop.view].aims_at]
+            vertices = _place_occluder(prop, vertices, aimed_at, cameras[prop.view])
         things.append(Thing(f"prop-{number}", vertices, faces, prop.material, smooth=prop.form == "ball"))
     return things
 
 
-def _wall(spec: SceneSpec, points: np.ndarray, centre: np.ndarray, camera: Camera, material: Material) -> Thing:
-    forward = camera.cam_from_world[2, :3] * [1, 1, 0]
+def _wall(
+    spec: SceneSpec, points: np.ndarray, centre: np.ndarray, cameras: tuple[Camera, ...], material: Material
+) -> Thing:
+    forward = cameras[0].cam_from_world[2, :3] * [1, 1, 0]
     forward = matrix_from_rotvec(np.array([0, 0, np.deg2rad(spec.world.wall_turn_deg)])) @ (
         forward / np.linalg.norm(forward)
     )
-    # far enough behind that no limb reaches through it
+    # far enough behind that no limb reaches through it and no other camera stands beyond it
     distance = ((points - centre) @ forward).max() + spec.world.wall_distance_m
+    for camera in cameras[1:]:
+        distance = max(distance, (camera.position_world - centre) @ forward + _BEYOND_CAMERAS_M)
     right = np.cross(forward, [0, 0, 1.0])
     low, high = -0.05, _WALL_SIZE_M / 2
     corners = [
@@ -133,16 +174,28 @@ def _wall(spec: SceneSpec, points: np.ndarray, centre: np.ndarray, camera: Camer
     return Thing("wall", np.array(corners), np.array([[0, 1, 2, 3]]), material, smooth=False)
 
 
-def _place_prop(
-    prop: PropSpec, vertices: np.ndarray, centre: np.ndarray, points: np.ndarray, camera: Camera
+def _place_clutter(
+    prop: PropSpec, vertices: np.ndarray, centre: np.ndarray, points: np.ndarray, cameras: tuple[Camera, ...]
 ) -> np.ndarray:
+    """Stand a thing on the ground; one that would stand between a later camera and the subjects goes beyond it."""
     turn = np.linalg.multi_dot([matrix_from_rotvec(a) for a in np.diag(np.deg2rad(prop.turn_deg))])
-    if prop.role == "clutter":
-        azimuth, distance_m = np.deg2rad(prop.place[0]), prop.place[1]
-        reach = np.linalg.norm((points - centre)[:, :2], axis=1).max()
-        direction = np.array([np.sin(azimuth), -np.cos(azimuth), 0])
-        scaled = vertices * prop.size
-        return (scaled + np.array([0, 0, prop.size[2] / 2])) @ turn.T + centre + (reach + distance_m) * direction
+    azimuth, distance_m = np.deg2rad(prop.place[0]), prop.place[1]
+    reach_m = np.linalg.norm((points - centre)[:, :2], axis=1).max()
+    direction = np.array([np.sin(azimuth), -np.cos(azimuth), 0])
+    from_centre_m, half_width_m = reach_m + distance_m, np.linalg.norm(prop.size[:2]) / 2
+    for camera in cameras[1:]:
+        to_camera = ((camera.position_world - centre) * [1, 1, 0])[:2]
+        ahead_m = direction[:2] @ to_camera / np.linalg.norm(to_camera) * from_centre_m
+        aside_m = np.sqrt(max(from_centre_m**2 - ahead_m**2, 0))
+        if ahead_m > 0 and aside_m < reach_m + half_width_m:
+            from_centre_m = max(from_centre_m, np.linalg.norm(to_camera) + half_width_m + _BEYOND_CAMERAS_M)
+    scaled = vertices * prop.size
+    return (scaled + np.array([0, 0, prop.size[2] / 2])) @ turn.T + centre + from_centre_m * direction
+
+
+def _place_occluder(prop: PropSpec, vertices: np.ndarray, points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Hang a thing between a camera and the points that it aims at."""
+    turn = np.linalg.multi_dot([matrix_from_rotvec(a) for a in np.diag(np.deg2rad(prop.turn_deg))])
     in_camera = transform_points(camera.cam_from_world, points)
     nearest = in_camera[:, 2].min()
     depth = nearest * (1 - 0.6 * prop.place[2])

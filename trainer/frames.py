@@ -155,9 +155,9 @@ def _rotations_cam(sample: Sample, subject: Subject, stored: Skeleton, skeleton:
 
 
 def _main_subject(sample: Sample) -> Subject | None:
-    """The subject that fills most of the picture; None if none is in view."""
+    """The first subject in view, which is the one that a scene is about, in all its frames alike; None if none is."""
     in_view = [subject for subject in sample.subjects if subject.box_px[2] > 0 and subject.box_px[3] > 0]
-    return max(in_view, key=lambda s: s.box_px[2] * s.box_px[3] * (1 - s.occlusion), default=None)
+    return min(in_view, key=lambda subject: subject.id, default=None)
 
 
 def _is_usable(labels: Labels, size: tuple[int, int], data: DataConfig) -> bool:

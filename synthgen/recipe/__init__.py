@@ -14,7 +14,7 @@ from posecore.resources import resource_dir
 from posecore.settings import load_settings
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
-from synthgen.recipe.scene import CameraRecipe, LightRecipe, SensorRecipe, WorldRecipe
+from synthgen.recipe.scene import CameraRecipe, GroupRecipe, LightRecipe, SensorRecipe, WorldRecipe
 from synthgen.recipe.strict import Strict
 
 _TAGS = frozenset({"uniform", "log_uniform", "normal", "choice"})  # of distributions
@@ -41,7 +41,7 @@ class EngineRecipe(Strict):
 
 
 class LimitsRecipe(Strict):
-    """What a frame must show to be kept; scenes that fail are drawn anew and counted."""
+    """What each picture must show of a scene's first subject; scenes that fail are drawn anew and counted."""
 
     visible_px: int = Field(100, ge=0, description="least pixels of the subject")
     occlusion: float = Field(0.7, ge=0, le=1)
@@ -60,6 +60,9 @@ class Recipe(Strict):
     scenes_per_shard: int = Field(64, ge=1)
     image: ImageRecipe = ImageRecipe()
     engine: EngineRecipe = EngineRecipe()
+    motion: Literal["still", "clip"] = "still"
+    frame_rate_hz: float = Field(25.0, gt=0, le=1000, description="of the frames of a scene, if they follow a motion")
+    group: GroupRecipe = GroupRecipe()
     subject: Annotated[HumanRecipe | QuadrupedRecipe, Field(discriminator="kind")]
     world: WorldRecipe
     lights: LightRecipe = LightRecipe()

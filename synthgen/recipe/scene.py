@@ -1,10 +1,22 @@
-"""What may surround the subjects: world, lamps, cameras and their sensors."""
+"""What may surround a subject: others of its kind, the world, lamps, cameras and their sensors."""
 
 from pydantic import Field
 
 from synthgen.distributions import Constant, Normal, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
+
+
+class GroupRecipe(Strict):
+    """How many subjects share a scene, and where the others stand round the first; they never reach into each other.
+
+    `azimuth_deg` is told from the first camera: 0 stands before the first subject, 90 and 270 beside it, 180 behind.
+    """
+
+    count: number(1, 8) = Constant(1)
+    azimuth_deg: number(0, 360) = Uniform(35, 325)
+    gap_m: number(0, 20) = Uniform(0.1, 1.2)
+    turn_deg: number(-180, 180) = Uniform(-180, 180)
 
 
 class WorldRecipe(Strict):
@@ -36,9 +48,16 @@ class LightRecipe(Strict):
 
 
 class CameraRecipe(Strict):
-    """Where cameras stand round the subject and how much of the picture it fills."""
+    """Where cameras stand round the subjects, and how much of the picture what they aim at fills.
+
+    With `ring_jitter_deg` the views after the first stand evenly round the scene, each turned by that much; without it
+    each stands where `azimuth_deg` says.
+    """
+
+    aims_at: names("subject", "group") = even("subject")
 
     azimuth_deg: number(-180, 180) = Uniform(-180, 180)
+    ring_jitter_deg: number(-180, 180) | None = None
     elevation_deg: number(-60, 80) = Uniform(-10, 40)
     roll_deg: number(-180, 180) = Constant(0)
     fov_deg: number(5, 120) = Uniform(25, 60)

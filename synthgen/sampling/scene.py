@@ -5,6 +5,7 @@ SceneSpec elsewhere.
 """
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from synthgen.randomness import Draws
 from synthgen.recipe import Recipe
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.sampling.material import as_colour, sample_material
-from synthgen.sampling.subject import sample_pose, sample_subject
+from synthgen.sampling.subject import advance_pose, sample_pose, sample_subject
 from synthgen.scene import (
     CameraSpec,
+    CompanionSpec,
     FrameSpec,
     LightSpec,
     PropSpec,
@@ -34,7 +36,8 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
         clip_durations_s: length of each motion clip that the recipe may name.
     """
     draws = Draws(recipe.seed, scene, attempt)
-    cameras = tuple(_sample_camera(recipe, draws.within(f"camera-{view}")) for view in range(recipe.views_per_frame))
+    cameras = _sample_cameras(recipe, draws)
+    count = draws.integer("group.count", recipe.group.count)
     return SceneSpec(
         recipe=recipe.name,
         seed=recipe.seed,
@@ -42,10 +45,12 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
         attempt=attempt,
         width=recipe.image.width,
         height=recipe.image.height,
-        subjects=(sample_subject(recipe.subject, draws.within("subject")),),
+        subjects=tuple(
+            sample_subject(recipe.subject, draws.within(f"subject-{n}" if n else "subject")) for n in range(count)
+        ),
+        companions=tuple(_sample_companion(recipe, cameras[0], draws.within(f"subject-{n}")) for n in range(1, count)),
         frames=tuple(
-            _sample_frame(recipe, clip_durations_s, draws, draws.within(f"frame-{frame}"))
-            for frame in range(recipe.frames_per_scene)
+            _sample_frame(recipe, clip_durations_s, count, frame, draws) for frame in range(recipe.frames_per_scene)
         ),
         cameras=cameras,
         world=_sample_world(recipe, draws.within("world")),
@@ -53,17 +58,54 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
             _sample_light(recipe, draws.within(f"light-{light}"))
             for light in range(draws.integer("lights.count", recipe.lights.count))
         ),
-        props=_sample_props(recipe, cameras[0], draws),
+        props=_sample_props(recipe, cameras, draws),
         sensor=_sample_sensor(recipe, draws.within("sensor")),
     )
 
 
-def _sample_frame(recipe: Recipe, clip_durations_s: dict[str, float], scene_draws: Draws, draws: Draws) -> FrameSpec:
-    pose = sample_pose(recipe.subject, clip_durations_s, scene_draws, draws)
-    step_m = draws.number("step_m", recipe.subject.pose.step_m)
-    direction = draws.uniform("step_direction", 0, 2 * np.pi)
-    position = (float(step_m * np.cos(direction)), float(step_m * np.sin(direction)))
-    return FrameSpec(poses=(pose,), positions_m=(position,))
+def _sample_frame(
+    recipe: Recipe, clip_durations_s: dict[str, float], count: int, frame: int, scene_draws: Draws
+) -> FrameSpec:
+    """A moment: drawn anew for each frame, or the first frame's moment, `frame` ticks later."""
+    moves = recipe.motion == "clip"
+    frame_draws = scene_draws.within("frame-0" if moves else f"frame-{frame}")
+    time_s = frame / recipe.frame_rate_hz if moves else None
+    poses, positions_m = [], []
+    for number in range(count):
+        own_scene_draws = scene_draws.within(f"subject-{number}") if number else scene_draws
+        draws = frame_draws.within(f"subject-{number}") if number else frame_draws
+        pose = sample_pose(recipe.subject, clip_durations_s, own_scene_draws, draws)
+        if number:
+            turn_deg = own_scene_draws.number("turn_deg", recipe.group.turn_deg)
+            pose = replace(pose, heading_deg=_wrapped_deg(pose.heading_deg + turn_deg))
+        poses.append(advance_pose(pose, time_s) if time_s else pose)
+        step_m = draws.number("step_m", recipe.subject.pose.step_m)
+        direction = draws.uniform("step_direction", 0, 2 * np.pi)
+        positions_m.append((float(step_m * np.cos(direction)), float(step_m * np.sin(direction))))
+    return FrameSpec(poses=tuple(poses), positions_m=tuple(positions_m), time_s=time_s)
+
+
+def _sample_companion(recipe: Recipe, camera: CameraSpec, draws: Draws) -> CompanionSpec:
+    azimuth_deg = camera.azimuth_deg + draws.number("azimuth_deg", recipe.group.azimuth_deg)
+    return CompanionSpec(_wrapped_deg(azimuth_deg), draws.number("gap_m", recipe.group.gap_m))
+
+
+def _sample_cameras(recipe: Recipe, draws: Draws) -> tuple[CameraSpec, ...]:
+    num_views = recipe.views_per_frame
+    cameras = [_sample_camera(recipe, draws.within(f"camera-{view}")) for view in range(num_views)]
+    jitter_deg = recipe.camera.ring_jitter_deg
+    if jitter_deg is None:
+        return tuple(cameras)
+    for view in range(1, num_views):
+        turn_deg = draws.within(f"camera-{view}").number("ring_jitter_deg", jitter_deg)
+        azimuth_deg = _wrapped_deg(cameras[0].azimuth_deg + 360 * view / num_views + turn_deg)
+        cameras[view] = replace(cameras[view], azimuth_deg=azimuth_deg)
+    return tuple(cameras)
+
+
+def _wrapped_deg(angle: float) -> float:
+    """The same direction within -180..180."""
+    return (angle + 180) % 360 - 180
 
 
 def _sample_camera(recipe: Recipe, draws: Draws) -> CameraSpec:
@@ -75,6 +117,7 @@ def _sample_camera(recipe: Recipe, draws: Draws) -> CameraSpec:
         fov_deg=draws.number("fov_deg", camera.fov_deg),
         fill=draws.number("fill", camera.fill),
         shift=(draws.number("shift_x", camera.shift), draws.number("shift_y", camera.shift)),
+        aims_at=draws.choice("aims_at", camera.aims_at),
     )
 
 
@@ -106,12 +149,12 @@ def _sample_light(recipe: Recipe, draws: Draws) -> LightSpec:
     )
 
 
-def _sample_props(recipe: Recipe, camera: CameraSpec, draws: Draws) -> tuple[PropSpec, ...]:
+def _sample_props(recipe: Recipe, cameras: tuple[CameraSpec, ...], draws: Draws) -> tuple[PropSpec, ...]:
     world = recipe.world
     props = []
     for number in range(draws.integer("clutter", world.clutter)):
         clutter = draws.within(f"clutter-{number}")
-        behind_deg = camera.azimuth_deg + 180 + clutter.uniform("azimuth_deg", -75, 75)
+        behind_deg = cameras[0].azimuth_deg + 180 + clutter.uniform("azimuth_deg", -75, 75)
         place = (behind_deg, clutter.uniform("distance_m", 0.8, 3.5), 0.0)
         size = tuple(clutter.stream("size").uniform(0.15, 1.0, 3).tolist())
         turn_deg = (0.0, 0.0, clutter.uniform("turn_deg", 0, 360))
@@ -121,7 +164,8 @@ def _sample_props(recipe: Recipe, camera: CameraSpec, draws: Draws) -> tuple[Pro
         place = tuple(occluder.stream("place").uniform((0, 0, 0.15), (1, 1, 0.5)).tolist())
         size = (occluder.number("size", world.occluder_size),) * 3
         turn_deg = tuple(occluder.stream("turn_deg").uniform(0, 360, 3).tolist())
-        props.append(_sample_prop("occluder", place, size, turn_deg, world.surface, occluder))
+        view = int(occluder.stream("view").integers(len(cameras)))
+        props.append(replace(_sample_prop("occluder", place, size, turn_deg, world.surface, occluder), view=view))
     return tuple(props)
 
 

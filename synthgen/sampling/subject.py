@@ -1,11 +1,16 @@
 """Chooses subjects; the one place that knows which kind is chosen where."""
 
+from dataclasses import replace
+
 from synthgen.randomness import Draws
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.sampling.human import sample_human, sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
 from synthgen.scene import PoseSpec, SubjectSpec
+from synthgen.subjects.gaits import CADENCE_HZ
+from synthgen.subjects.human_pose import HumanPose
+from synthgen.subjects.quadruped import QuadrupedPose
 
 
 def sample_subject(recipe: HumanRecipe | QuadrupedRecipe, draws: Draws) -> SubjectSpec:
@@ -31,3 +36,12 @@ def sample_pose(
             return sample_human_pose(recipe, clip_durations_s, heading_deg, draws)
         case QuadrupedRecipe():
             return sample_quadruped_pose(recipe, heading_deg, draws)
+
+
+def advance_pose(pose: PoseSpec, seconds: float) -> PoseSpec:
+    """The same motion that many seconds later."""
+    match pose:
+        case HumanPose():
+            return replace(pose, elapsed_s=seconds)
+        case QuadrupedPose():
+            return replace(pose, phase=(pose.phase + seconds * CADENCE_HZ[pose.gait]) % 1)

@@ -18,6 +18,9 @@ _CYCLES = {
     "trot": ({"hind_L": 0.0, "fore_R": 0.0, "hind_R": 0.5, "fore_L": 0.5}, 0.48),
     "gallop": ({"hind_L": 0.0, "hind_R": 0.1, "fore_L": 0.45, "fore_R": 0.58}, 0.32),
 }
+CADENCE_HZ = {"stand": 0.2, "walk": 0.9, "trot": 1.7, "gallop": 2.2, "sit": 0.2, "lie": 0.2, "graze": 0.3}
+"""How often each stance's or gait's cycle repeats: figures of a middle-sized dog."""
+
 _REACH = {"walk": 1.0, "trot": 1.15, "gallop": 1.8}
 
 _TAIL_OFF_THE_GROUND = {f"Ca_{joint}_extend": 11.0 for joint in range(1, 14, 2)}

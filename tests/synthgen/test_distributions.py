@@ -1,10 +1,23 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synthgen.distributions import Choice, Normal, Uniform, draw, draw_integer, draw_name, names, number, support
+from synthgen.distributions import (
+    Choice,
+    Normal,
+    Uniform,
+    Weighted,
+    draw,
+    draw_integer,
+    draw_name,
+    names,
+    number,
+    support,
+)
 
 
 class Knobs(BaseModel):
@@ -72,6 +85,18 @@ def test_whole_numbers_take_both_ends_as_often_as_the_middle() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_integer(Uniform(0, 2), rng) for _ in range(3000)]
     assert [round(drawn.count(n) / 3000, 1) for n in range(3)] == [0.3, 0.3, 0.3]
+
+
+def test_numbers_may_have_weights_and_their_support_is_checked() -> None:
+    rng = np.random.default_rng(0)
+    weighted = Knobs(share={"choice": {0: 3, 0.5: 1}}).share
+    assert weighted == Weighted(((0.0, 3.0), (0.5, 1.0))) and support(weighted) == (0.0, 0.5)
+    assert np.mean([draw(weighted, rng) == 0 for _ in range(2000)]) == pytest.approx(0.75, abs=0.03)
+    assert Knobs(**json.loads(Knobs(share=weighted).model_dump_json())).share == weighted
+    with pytest.raises(ValidationError, match=r"must stay within 0..1, got 0..2"):
+        Knobs(share={"choice": [0, 2]})
+    with pytest.raises(ValidationError, match="a choice of numbers has 'much' among them"):
+        Knobs(share={"choice": {"much": 1}})
 
 
 def test_a_truncated_normal_keeps_its_middle() -> None:

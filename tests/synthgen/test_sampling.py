@@ -46,7 +46,7 @@ def test_changing_one_knob_changes_no_other_draw(recipe: Recipe, library: Subjec
 def test_frames_of_a_scene_share_the_person_and_differ_in_pose(recipe: Recipe, library: SubjectLibrary) -> None:
     spec = sample_scene(recipe, 0, library.clip_durations_s)
     first, second = spec.frames
-    assert len(spec.subjects) == 1 and first.poses != second.poses
+    assert first.poses != second.poses
     assert first.poses[0].heading_deg == second.poses[0].heading_deg
 
 
@@ -57,6 +57,28 @@ def test_draws_stay_within_what_the_recipe_says(recipe: Recipe, library: Subject
     azimuths = [s.cameras[0].azimuth_deg for s in specs]
     assert min(azimuths) < -150 and max(azimuths) > 150
     assert {s.frames[0].poses[0].clip for s in specs} <= set(recipe.subject.pose.clips.names)
+
+
+def test_a_motion_goes_on_by_the_clock_and_changes_nothing_else(library: SubjectLibrary) -> None:
+    recipe = load_recipe("humans_dr", ("motion=clip", "frame_rate_hz=10", "frames_per_scene=4", "group.count=2"))
+    spec = sample_scene(recipe, 0, library.clip_durations_s)
+    assert [frame.time_s for frame in spec.frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+    for number in range(2):
+        first, *later = (frame.poses[number] for frame in spec.frames)
+        assert [pose.elapsed_s for pose in later] == pytest.approx([0.1, 0.2, 0.3])
+        assert all(replace(pose, elapsed_s=0.0) == first for pose in later)
+    assert len({frame.positions_m for frame in spec.frames}) == 1
+
+
+def test_views_stand_evenly_round_the_scene(library: SubjectLibrary) -> None:
+    ring = load_recipe("humans_dr", ("views_per_frame=4", "camera.ring_jitter_deg={uniform: [-10, 10]}"))
+    for scene in range(10):
+        cameras = sample_scene(ring, scene, library.clip_durations_s).cameras
+        turns = [(camera.azimuth_deg - cameras[0].azimuth_deg) % 360 for camera in cameras[1:]]
+        np.testing.assert_allclose(turns, [90, 180, 270], atol=10)
+    free = load_recipe("humans_dr", ("views_per_frame=4", "camera.ring_jitter_deg=null"))
+    spread = [sample_scene(free, scene, library.clip_durations_s).cameras[2].azimuth_deg for scene in range(40)]
+    assert min(spread) < -120 and max(spread) > 120
 
 
 def test_streams_depend_on_their_whole_name() -> None:
