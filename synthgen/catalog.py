@@ -24,11 +24,12 @@ from posecore.errors import UserError
 from posecore.resources import resource_dir
 from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
-from synthgen.recipe.human import HumanRecipe
+from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
 from synthgen.subjects.human_body import HumanBody
-from synthgen.subjects.mocap import load_clips
+from synthgen.subjects.mocap import Clip, load_clips
+from synthgen.subjects.motion_files import SUFFIXES, clip_name, file_id, is_motion_file, read_motion
 from synthgen.subjects.quadruped import QuadrupedBody
 
 _SUBJECT_ASSETS = {"human": ("body/anny", "motion/mocap"), "quadruped": ("body/dog", "texture/dog")}
@@ -151,16 +152,46 @@ def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
     """
     for asset_id in assets_of(recipe):
         fetch(asset_id, progress)
-    assets = _SUBJECT_ASSETS[recipe.subject.kind]
+    assets = (*_SUBJECT_ASSETS[recipe.subject.kind], *map(file_id, user_files(recipe)))
     match recipe.subject:
         case HumanRecipe(pose=pose):
-            clips = load_clips(asset_path("motion/mocap"))
-            unknown = [name for name in pose.clips.names if name not in clips]
-            if unknown:
-                raise UserError(f"subject.pose.clips: no clip {unknown[0]!r}; known: {', '.join(sorted(clips))}")
-            return SubjectLibrary(assets, human=HumanBody.load(baked_body(progress)), clips=clips)
+            return SubjectLibrary(assets, human=HumanBody.load(baked_body(progress)), clips=_load_clips(pose))
         case QuadrupedRecipe():
             return SubjectLibrary(assets, quadruped=QuadrupedBody.load(asset_path("body/dog")))
+
+
+def user_files(recipe: Recipe) -> list[Path]:
+    """The user's own files that scenes of the recipe may use: motions.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    match recipe.subject:
+        case HumanRecipe(pose=pose):
+            files = [Path(name) for name in pose.clips.names if is_motion_file(name)]
+        case QuadrupedRecipe():
+            files = []
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"subject.pose.clips: no file {file} (paths start at the working directory)")
+    return files
+
+
+def _load_clips(pose: PoseRecipe) -> dict[str, Clip]:
+    """The packaged clips, and those of the user's that the recipe names."""
+    clips = load_clips(asset_path("motion/mocap"))
+    for name in pose.clips.names:
+        if is_motion_file(name):
+            try:
+                clips[clip_name(name)] = read_motion(Path(name))
+            except ValueError as error:
+                raise UserError(f"subject.pose.clips: {error}") from None
+        elif name not in clips:
+            raise UserError(
+                f"subject.pose.clips: no clip {name!r}; known: {', '.join(sorted(clips))}; a file of yours ends in "
+                f"{' or '.join(SUFFIXES)}"
+            )
+    return clips
 
 
 def baked_body(progress: Progress = silent) -> Path:

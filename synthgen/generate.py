@@ -20,6 +20,7 @@ from synthgen.engines import require_engine
 from synthgen.pool import SceneDone, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe
 from synthgen.shards import ShardRecord, ShardTask, plan_shards, read_record, shard_file, write_record
+from synthgen.subjects.motion_files import file_id
 
 _STATE_FOLDER = ".render"
 
@@ -121,6 +122,10 @@ def _manifest(recipe: Recipe, records: list[ShardRecord], tasks: list[ShardTask]
     licences = [
         {"asset": asset.id, "licence": asset.licence, "source": asset.package}
         for asset in map(known.asset, catalog.assets_of(recipe))
+    ]
+    licences += [
+        {"asset": file_id(file), "licence": "as its owner says", "source": "the user's own file"}
+        for file in catalog.user_files(recipe)
     ]
     return Manifest(
         name=recipe.name,

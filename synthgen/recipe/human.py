@@ -2,15 +2,20 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from synthgen.distributions import Constant, Uniform, names, number
+from synthgen.distributions import Choice, Constant, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
+from synthgen.subjects.motion_files import clip_name, find_motion_files, is_motion_file
 
 
 class PoseRecipe(Strict):
-    """Where a subject's poses come from and how they are varied."""
+    """Where a subject's poses come from and how they are varied.
+
+    A clip that ends in .bvh or .npz or has a slash is the user's own: a file, a folder or a glob, from the working
+    directory on. The files of a folder or glob are listed when the recipe is loaded, and share its weight.
+    """
 
     clips: names() = Field(description="names of motion clips, weighted")
     mixed_lower_body: number(0, 1) = Constant(0.0)
@@ -19,6 +24,21 @@ class PoseRecipe(Strict):
     heading_deg: number(-180, 180) = Constant(0.0)
     hand_curl: number(0, 1) = Uniform(0.05, 0.7)
     step_m: number(0, 2) = Uniform(0, 0.25)
+
+    @field_validator("clips")
+    @classmethod
+    def _list_motion_files(cls, clips: Choice) -> Choice:
+        weights: dict[str, float] = {}
+        for name, weight in clips.weights:
+            files = find_motion_files(name) if is_motion_file(name) else (name,)
+            for file in files:
+                weights[file] = weights.get(file, 0) + weight / len(files)
+        known: dict[str, str] = {}
+        for name in weights:
+            other = known.setdefault(clip_name(name), name)
+            if other != name:
+                raise ValueError(f"{other} and {name} would both be clip {clip_name(name)!r}: rename one of the files")
+        return Choice(tuple(weights.items()))
 
 
 class HumanShapeRecipe(Strict):

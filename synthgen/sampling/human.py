@@ -10,6 +10,7 @@ from synthgen.subjects.human_body import HumanShape
 from synthgen.subjects.human_clothes import Wardrobe
 from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.mocap import DRIVERS
+from synthgen.subjects.motion_files import clip_name
 
 # Skin from very light to very dark, sRGB, set by eye; a place on the line through the three is drawn.
 _SKIN_LIGHT = np.array([0.93, 0.78, 0.69])
@@ -89,7 +90,7 @@ def sample_human_pose(
     recipe: HumanRecipe, clip_durations_s: dict[str, float], heading_deg: float, draws: Draws
 ) -> HumanPose:
     pose = recipe.pose
-    clip, lower_clip = draws.choice("clip", pose.clips), draws.choice("lower_clip", pose.clips)
+    clip, lower_clip = (clip_name(draws.choice(name, pose.clips)) for name in ("clip", "lower_clip"))
     is_mixed = draws.chance("mixed_lower_body", pose.mixed_lower_body)
     sigma_rad = np.deg2rad(draws.number("jitter_deg", pose.jitter_deg))
     turns = draws.stream("jitter").normal(0, sigma_rad, (len(DRIVERS), 3)).tolist()

@@ -20,7 +20,7 @@ from synthgen.subjects.mocap import DRIVERS, Clip, align
 SUFFIXES = (".bvh", ".npz")
 
 # Thigh and shank of the packaged clips' figure (DeepMimic's humanoid), and its ankle's height over the ground, m.
-_THIGH_M, _SHANK_M = 0.4215, 0.4099
+_THIGH_M, _SHANK_M = 0.422, 0.410
 _ANKLE_HEIGHT_M = 0.07
 
 # Names of the joint that turns each driver, lower case without prefix and punctuation, best first; {s} is the side.

@@ -1,15 +1,19 @@
 """Fetching from a package index that the test makes itself: a folder with one wheel."""
 
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from posecore.errors import UserError
 from synthgen import catalog
 from synthgen.catalog import Asset, Catalog, Package
 from synthgen.recipe import load_recipe
+from synthgen.sampling.scene import sample_scene
+from synthgen.scene import scene_to_dict
 
 WHEEL = "tinyasset-1.0-py3-none-any.whl"
 
@@ -89,3 +93,36 @@ def test_recipes_that_name_what_does_not_exist_are_refused() -> None:
         catalog.assets_of(load_recipe("humans_dr", ("world.hdri=hdri/moon",)))
     with pytest.raises(UserError, match="no clip 'waltz'; known: backflip"):
         catalog.load_library(load_recipe("humans_dr", ("subject.pose.clips=waltz",)))
+
+
+def write_motion(path: Path) -> Path:
+    np.savez(path, poses=np.zeros((4, 72)), trans=np.zeros((4, 3)), mocap_framerate=30.0)
+    return path
+
+
+def test_a_users_motion_is_a_clip_of_the_library_named_in_its_assets_without_its_folder(tmp_path: Path) -> None:
+    write_motion(tmp_path / "b.npz")
+    write_motion(tmp_path / "a.npz")
+    recipe = load_recipe("tiny_humans", (f"subject.pose.clips={{choice: {{walk: 1, '{tmp_path}/*.npz': 3}}}}",))
+    assert recipe.subject.pose.clips.weights == (("walk", 1), (f"{tmp_path}/a.npz", 1.5), (f"{tmp_path}/b.npz", 1.5))
+    library = catalog.load_library(recipe)
+    assert library.clip_durations_s["a.npz"] == pytest.approx(0.1)
+    assert [asset.partition("@")[0] for asset in library.assets][-2:] == ["a.npz", "b.npz"]
+    spec = sample_scene(
+        load_recipe("tiny_humans", (f"subject.pose.clips={tmp_path}/a.npz",)), 0, library.clip_durations_s
+    )
+    assert spec.frames[0].poses[0].clip == "a.npz"
+    assert str(tmp_path) not in json.dumps(scene_to_dict(spec))
+
+
+def test_what_is_wrong_with_a_users_motion_is_one_line_with_the_field(tmp_path: Path) -> None:
+    (tmp_path / "broken.bvh").write_text("HIERARCHY")
+    for name, message in (("gone.bvh", r"no file .*gone\.bvh"), ("broken.bvh", "no MOTION section")):
+        with pytest.raises(UserError, match=rf"^subject\.pose\.clips: .*{message}"):
+            catalog.load_library(load_recipe("tiny_humans", (f"subject.pose.clips={tmp_path}/{name}",)))
+    with pytest.raises(UserError, match=r"subject\.pose\.clips: no \.bvh or \.npz file in '.*\*\.npz'"):
+        load_recipe("tiny_humans", (f"subject.pose.clips={tmp_path}/*.npz",))
+    (tmp_path / "more").mkdir()
+    files = [str(write_motion(tmp_path / place)) for place in ("same.npz", "more/same.npz")]
+    with pytest.raises(UserError, match=r"subject\.pose\.clips: .* would both be clip 'same\.npz'"):
+        load_recipe("tiny_humans", (f"subject.pose.clips={files}",))
