@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.renderer import Renderer
 from synthgen.sampling.scene import sample_scene
+from synthgen.scene import SceneSpec
 from synthgen.stage import build_stage
 
 _MOST_ATTEMPTS = 50
@@ -99,25 +100,16 @@ def render_scene(
     Raises:
         UserError: rejected too often, or a sample failed its own validation.
     """
-    provenance = {
-        "recipe": recipe.name,
-        "recipe_hash": recipe.hash,
-        "versions": versions,
-    }
     rejects: list[str] = []
     while len(rejects) < _MOST_ATTEMPTS:
         spec = sample_scene(recipe, scene, library.clip_durations_s, attempt=len(rejects))
-        stage = build_stage(spec, library)
-        used = {**provenance, "assets": sorted({*library.assets, spec.world.hdri})}
-        renderer.set_stage(stage)
         samples: list[Sample] = []
         reason = None
-        for frame in range(recipe.frames_per_scene):
-            for view in range(recipe.views_per_frame):
-                if reason is None:
-                    sample = label(stage, renderer.render(frame, view), frame, view, recipe, used)
-                    reason = reason_to_reject(sample, recipe)
-                    samples.append(sample)
+        for sample in render_spec(spec, recipe, library, renderer, versions):
+            samples.append(sample)
+            reason = reason_to_reject(sample, recipe)
+            if reason is not None:
+                break
         if reason is None:
             _require_sound(samples)
             return samples, rejects
@@ -126,6 +118,34 @@ def render_scene(
         f"scene {scene} was rejected {_MOST_ATTEMPTS} times ({', '.join(sorted(set(rejects)))}); "
         "loosen `limits` of the recipe, or what the camera and occluders may do"
     )
+
+
+def render_spec(
+    spec: SceneSpec,
+    recipe: Recipe,
+    library: SubjectLibrary,
+    renderer: Renderer,
+    versions: dict[str, str],
+    only: tuple[int, int] | None = None,
+) -> Iterator[Sample]:
+    """Samples of a scene that was drawn, frame by frame and view by view.
+
+    Args:
+        recipe: says what to store and is named in the provenance; nothing is drawn from it.
+        only: (frame, view) of the one sample to render; None: all.
+    """
+    stage = build_stage(spec, library)
+    provenance = {
+        "recipe": recipe.name,
+        "recipe_hash": recipe.hash,
+        "versions": versions,
+        "assets": sorted({*library.assets, spec.world.hdri}),
+    }
+    renderer.set_stage(stage)
+    for frame in range(len(spec.frames)):
+        for view in range(len(spec.cameras)):
+            if only is None or only == (frame, view):
+                yield label(stage, renderer.render(frame, view), frame, view, recipe, provenance)
 
 
 def current_versions(engine: str, engine_version: str) -> dict[str, str]:
