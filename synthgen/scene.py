@@ -165,8 +165,11 @@ class SensorSpec:
     Attributes:
         exposure_ev: stops above an exposure that brings the picture to middle grey.
         white_balance: gains of red, green and blue. contrast: slope about middle grey, 1 leaves it.
-        blur_px: Gaussian sigma. noise: sigma of Gaussian noise at white, of the range 0..1. noise_seed: of that noise.
-        vignette: darkening in the corners, 0..1.
+        blur_px: Gaussian sigma. shake_px, shake_deg: length and direction (0 along x, towards y) of the camera's
+            movement while the shutter is open; the labels are those of its middle.
+        noise: sigma of Gaussian noise at white, of the range 0..1. noise_seed: of that noise.
+        vignette: darkening in the corners, 0..1. greyscale: no colour.
+        jpeg_quality: of a compression that the picture went through before it was stored, or None.
     """
 
     exposure_ev: float
@@ -176,6 +179,10 @@ class SensorSpec:
     noise: float
     noise_seed: int
     vignette: float
+    shake_px: float = 0.0
+    shake_deg: float = 0.0
+    greyscale: bool = False
+    jpeg_quality: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ The noise field follows from the seed that the SceneSpec holds, and from frame a
 import cv2
 import numpy as np
 
+from posecore.codec import decode_image, encode_image
 from synthgen.renderer import Passes
 from synthgen.scene import SensorSpec
 
 _MIDDLE_GREY = 0.18
 _SHOULDER = 0.6  # linear value above which highlights are rolled off instead of clipped
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709, of linear light
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601, of encoded values, as most software greys
 
 
 def develop(passes: Passes, sensor: SensorSpec, frame: int, view: int) -> np.ndarray:
@@ -23,6 +25,10 @@ def develop(passes: Passes, sensor: SensorSpec, frame: int, view: int) -> np.nda
     linear = passes.radiance * (_metered_gain(passes) * 2.0**sensor.exposure_ev)
     linear = linear * np.asarray(sensor.white_balance, dtype=np.float32)
     linear = linear * _vignette(linear.shape[0], linear.shape[1], sensor.vignette)
+    if sensor.shake_px > 1:  # within a pixel nothing is smeared
+        linear = cv2.filter2D(
+            linear, -1, _shake_kernel(sensor.shake_px, sensor.shake_deg), borderType=cv2.BORDER_REPLICATE
+        )
     if sensor.blur_px > 0.2:  # a narrower kernel is a single pixel
         linear = cv2.GaussianBlur(linear, (0, 0), sensor.blur_px)
     over = np.maximum(linear - _SHOULDER, 0)
@@ -33,7 +39,26 @@ def develop(passes: Passes, sensor: SensorSpec, frame: int, view: int) -> np.nda
     if sensor.noise > 0:
         rng = np.random.default_rng([sensor.noise_seed, frame, view])
         picture = picture + rng.normal(0, sensor.noise, picture.shape).astype(np.float32)
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if sensor.greyscale:
+        picture = np.repeat((picture @ _LUMA)[..., None], 3, axis=2)
+    developed = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if sensor.jpeg_quality is not None:
+        developed = decode_image(encode_image(developed, "jpg", sensor.jpeg_quality), "the sensor's JPEG")
+    return developed
+
+
+def _shake_kernel(length_px: float, direction_deg: float) -> np.ndarray:
+    """[K, K] weights of a straight smear, symmetric about its middle, so that nothing moves on average."""
+    half = int(np.ceil(length_px / 2))
+    along = np.array([np.cos(np.deg2rad(direction_deg)), np.sin(np.deg2rad(direction_deg))])
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), dtype=np.float32)
+    for x, y in half + np.linspace(-length_px / 2, length_px / 2, 8 * half + 1)[:, None] * along:
+        column, row = int(np.floor(x)), int(np.floor(y))
+        for next_column, share_x in ((column, column + 1 - x), (column + 1, x - column)):
+            for next_row, share_y in ((row, row + 1 - y), (row + 1, y - row)):
+                if share_x * share_y > 0:
+                    kernel[next_row, next_column] += share_x * share_y
+    return kernel / kernel.sum()
 
 
 def _metered_gain(passes: Passes) -> float:

@@ -190,6 +190,8 @@ def _sample_prop(
 def _sample_sensor(recipe: Recipe, draws: Draws) -> SensorSpec:
     sensor = recipe.sensor
     spread = draws.number("white_balance", sensor.white_balance)
+    is_compressed = draws.chance("compressed", sensor.compressed)
+    quality = draws.number("compressed_quality", sensor.compressed_quality)
     return SensorSpec(
         exposure_ev=draws.number("exposure_ev", sensor.exposure_ev),
         white_balance=as_colour(1 + draws.stream("white_balance_gains").uniform(-spread, spread, 3)),
@@ -198,4 +200,8 @@ def _sample_sensor(recipe: Recipe, draws: Draws) -> SensorSpec:
         noise=draws.number("noise", sensor.noise),
         noise_seed=int(draws.stream("noise_seed").integers(2**31)),
         vignette=draws.number("vignette", sensor.vignette),
+        shake_px=draws.number("shake_px", sensor.shake_px),
+        shake_deg=draws.uniform("shake_deg", 0, 180),
+        greyscale=draws.chance("greyscale", sensor.greyscale),
+        jpeg_quality=round(quality) if is_compressed else None,
     )

@@ -55,3 +55,29 @@ def test_highlights_roll_off_instead_of_clipping() -> None:
     passes.radiance[0, :4] = np.array([0.5, 1.0, 2.0, 4.0])[:, None]
     bright = develop(passes, PLAIN, 0, 0)[0, :4, 0]
     assert (np.diff(bright.astype(int)) > 0).all() and bright[-1] <= 255
+
+
+@pytest.mark.parametrize(("direction_deg", "spread"), [(0, (9, 1)), (90, (1, 9)), (45, (7, 7))])
+def test_a_shaken_point_is_smeared_along_its_direction_and_stays_in_the_middle(
+    direction_deg: float, spread: tuple[int, int]
+) -> None:
+    passes = grey_passes(1e-3)
+    passes.radiance[16, 16] = 20.0
+    smeared = develop(passes, replace(PLAIN, shake_px=8, shake_deg=direction_deg, exposure_ev=-2), 0, 0)[..., 0]
+    rows, columns = np.nonzero(smeared > smeared.min() + 20)
+    assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == spread
+    weights = smeared.astype(float) - smeared.min()
+    assert (weights.sum(axis=0) @ np.arange(32) / weights.sum()) == pytest.approx(16, abs=0.05)
+    assert (weights.sum(axis=1) @ np.arange(32) / weights.sum()) == pytest.approx(16, abs=0.05)
+
+
+def test_grey_pictures_have_no_colour_and_compression_leaves_its_marks() -> None:
+    passes = grey_passes()
+    passes.radiance[:] *= np.random.default_rng(0).uniform(0.2, 2, passes.radiance.shape)
+    colour = develop(passes, PLAIN, 0, 0).astype(int)
+    grey = develop(passes, replace(PLAIN, greyscale=True), 0, 0).astype(int)
+    assert np.ptp(grey, axis=2).max() == 0 and np.ptp(colour, axis=2).max() > 50
+    worse, better = (
+        np.abs(develop(passes, replace(PLAIN, jpeg_quality=quality), 0, 0) - colour).mean() for quality in (10, 90)
+    )
+    assert worse > better + 3 and better > 0
