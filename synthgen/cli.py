@@ -131,6 +131,37 @@ def inspect(
 
 
 @app.command()
+def rerender(
+    data: Annotated[str, typer.Argument(help="Dataset folder or URL.")],
+    key: Annotated[str, typer.Argument(help="Key of the sample, such as 00000012-00-00.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the new files; the current one with --set, else none are written.")
+    ] = None,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="A.B=VALUE", help="Render a variant: change engine.* or image.*.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Make a sample again from its provenance: exit code 0 if every byte is as stored, 1 with what differs."""
+    from synthgen.console import console, error_console
+    from synthgen.rerender import differences, picture_name, write_members
+    from synthgen.rerender import rerender as render_again
+
+    result = render_again(data, key, tuple(overrides), _show_setup())
+    folder = out or (Path() if result.is_variant else None)
+    if folder is not None:
+        write_members(result, folder)
+        console.print(f"wrote {folder / picture_name(result)} and {len(result.members) - 1} files more")
+    if result.is_variant:
+        return
+    lines = differences(result)
+    for line in lines:
+        error_console.print(_escape(f"{key}: {line}"))
+    if lines:
+        raise typer.Exit(1)
+    console.print(f"{key}: byte-identical, {len(result.members)} members")
+
+
+@app.command()
 def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest
