@@ -83,8 +83,12 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write dataset.json; it appears whole or not at all."""
-    content = asdict(manifest)
-    write_atomically(folder / MANIFEST_NAME, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(folder / MANIFEST_NAME, encode_manifest(manifest))
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The content of dataset.json."""
+    return (json.dumps(asdict(manifest), indent=1, allow_nan=False) + "\n").encode()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -34,7 +34,7 @@ def _common(
 @app.command()
 def render(
     recipe: Annotated[str, typer.Option(help="Name of a packaged recipe, or path of a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Dataset folder; data/NAME by default.")] = None,
+    out: Annotated[str, typer.Option(help="Dataset folder or fsspec URL (s3://...); data/NAME by default.")] = "",
     count: Annotated[int | None, typer.Option(help="Samples, instead of the recipe's count.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one for each core by default.", min=1)] = None,
@@ -52,7 +52,7 @@ def render(
 
     changes = [f"{name}={value}" for name, value in (("count", count), ("seed", seed)) if value is not None]
     resolved = load_recipe(recipe, (*overrides, *changes))
-    folder = out or Path("data") / resolved.name
+    folder = out or str(Path("data") / resolved.name)
     num_workers = min(workers or default_workers(), len(plan_shards(resolved)))
     samples = resolved.num_scenes * resolved.samples_per_scene
     plan = f"{samples} samples of {resolved.num_scenes} scenes in {len(plan_shards(resolved))} shards"
@@ -76,7 +76,7 @@ def render(
             )
     except KeyboardInterrupt:
         finished, planned = count_finished(folder, resolved)
-        repeat = " ".join(["synthgen render --recipe", recipe, "--out", str(folder), *_repeat(overrides, count, seed)])
+        repeat = " ".join(["synthgen render --recipe", recipe, "--out", folder, *_repeat(overrides, count, seed)])
         error_console.print(
             f"stopped; {finished} of {planned} shards are finished in {folder}. Go on with: {repeat} --resume"
         )
@@ -159,6 +159,31 @@ def rerender(
     if lines:
         raise typer.Exit(1)
     console.print(f"{key}: byte-identical, {len(result.members)} members")
+
+
+@app.command()
+def export(
+    data: Annotated[str, typer.Argument(help="Dataset folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be empty or new.")],
+    format: Annotated[str, typer.Option(help="coco: keypoints, boxes and masks as COCO's JSON.")] = "coco",
+    skeleton: Annotated[
+        str | None, typer.Option(help="Of the keypoints.", show_default="coco17 for people, ap10k17 for animals")
+    ] = None,
+    split: Annotated[float, typer.Option(help="Share of the scenes for validation.", min=0, max=1)] = 0.0,
+) -> None:
+    """Write a dataset in another tool's format."""
+    from posecore.dataset import read_manifest
+    from synthgen.coco import export_coco
+    from synthgen.console import ProgressBar, console
+
+    if format != "coco":
+        raise typer.BadParameter(f"{format!r} is not known; coco is", param_hint="--format")
+    with ProgressBar("exporting", read_manifest(data).num_samples, "samples") as bar:
+        summary = export_coco(data, out, skeleton, split, lambda: bar.advance(1))
+    for name, (images, annotations) in summary.files.items():
+        console.print(f"{out / 'annotations' / name}.json: {images} images, {annotations} annotations")
+    if summary.hidden_subjects:
+        console.print(f"{summary.hidden_subjects} subjects without a visible pixel were left out")
 
 
 @app.command()

@@ -6,23 +6,25 @@ dataset.json is written. A shard counts as finished when its tar and its record 
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
-from posecore.dataset import MANIFEST_NAME, Manifest, read_manifest, write_atomically, write_manifest
+from posecore.dataset import MANIFEST_NAME, Manifest, encode_manifest, read_manifest
 from posecore.errors import UserError
 from posecore.skeleton import SUPERSETS, load_skeleton
 from synthgen import catalog
 from synthgen.engines import require_engine
-from synthgen.pool import SceneDone, ShardDone, ShardLost, render_shards
+from synthgen.output import Output, open_output
+from synthgen.pool import SceneDone, SceneRaised, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe
-from synthgen.shards import ShardRecord, ShardTask, plan_shards, read_record, shard_file, write_record
+from synthgen.shards import ShardRecord, ShardTask, decode_record, encode_record, plan_shards, shard_file
 from synthgen.subjects.motion_files import file_id
 
 _STATE_FOLDER = ".render"
+_PLAN = "plan.json"
 
 SampleProgress = Callable[[int, int], None]
 """Told the number of samples done since the last call (negative when a shard was lost), and of rejects."""
@@ -30,14 +32,14 @@ SampleProgress = Callable[[int, int], None]
 
 def render_dataset(
     recipe: Recipe,
-    out: Path,
+    out: Path | str,
     num_workers: int,
     resume: bool,
     on_setup: catalog.Progress = catalog.silent,
     on_samples: SampleProgress = lambda samples, rejects: None,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> Manifest:
-    """Render a whole dataset into `out`.
+    """Render a whole dataset into `out`, a local folder or an fsspec URL.
 
     Args:
         resume: go on in a folder that an interrupted run of the same recipe left.
@@ -47,72 +49,88 @@ def render_dataset(
         UserError: `out` holds something else, an asset is missing, or rendering failed; finished shards stay.
     """
     require_engine(recipe.engine)
-    if resume and (out / MANIFEST_NAME).is_file():
-        manifest = read_manifest(out)
-        if manifest.recipe_hash == recipe.hash and manifest.num_samples == recipe.num_scenes * recipe.samples_per_scene:
-            on_message(f"{out} is complete already: {manifest.num_samples} samples")
-            return manifest
-    catalog.load_library(recipe, on_setup)
-    records = _open_folder(recipe, out, resume)
-    tasks = plan_shards(recipe)
-    if records:
-        on_samples(sum(record.shard.count for record in records.values()), 0)
-        on_message(f"{len(records)} of {len(tasks)} shards are there already")
-    todo = [task for task in tasks if task.number not in records]
-    try:
-        for event in render_shards(todo, recipe, out, num_workers):
-            match event:
-                case SceneDone(samples, rejects):
-                    on_samples(samples, rejects)
-                case ShardDone(task, record):
-                    write_record(_record_path(out, task.number), record)
-                    records[task.number] = record
-                case ShardLost(task, samples, exit_code):
-                    on_samples(-samples, 0)
-                    on_message(f"a worker died (exit code {exit_code}); shard {task.number} is being redone")
-    except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror or error}; finished shards stay") from error
-    manifest = _manifest(recipe, [records[task.number] for task in tasks], tasks)
-    write_manifest(out, manifest)
-    shutil.rmtree(out / _STATE_FOLDER)
+    with closing(open_output(out)) as output:
+        if resume and MANIFEST_NAME in output.names():
+            manifest = read_manifest(out)
+            wanted = recipe.num_scenes * recipe.samples_per_scene
+            if manifest.recipe_hash == recipe.hash and manifest.num_samples == wanted:
+                on_message(f"{out} is complete already: {manifest.num_samples} samples")
+                return manifest
+        catalog.load_library(recipe, on_setup)
+        try:
+            records = _open_folder(recipe, output, out, resume)
+            if records:
+                on_samples(sum(record.shard.count for record in records.values()), 0)
+                on_message(f"{len(records)} of {len(plan_shards(recipe))} shards are there already")
+            _render_missing(recipe, output, records, num_workers, on_samples, on_message)
+            manifest = _manifest(recipe, records)
+            output.write(MANIFEST_NAME, encode_manifest(manifest))
+            output.remove(_STATE_FOLDER)
+        except OSError as error:
+            where, what = error.filename or out, error.strerror or error
+            raise UserError(f"{where}: {what}; finished shards stay, go on with --resume") from error
     return manifest
 
 
-def count_finished(out: Path, recipe: Recipe) -> tuple[int, int]:
+def count_finished(out: Path | str, recipe: Recipe) -> tuple[int, int]:
     """Finished and planned shards of a folder under way."""
-    return len(list((out / _STATE_FOLDER).glob("shard-*.json"))), len(plan_shards(recipe))
+    with closing(open_output(out)) as output:
+        finished = [name for name in output.names(_STATE_FOLDER) if name.startswith("shard-")]
+    return len(finished), len(plan_shards(recipe))
 
 
-def _open_folder(recipe: Recipe, out: Path, resume: bool) -> dict[int, ShardRecord]:
+def _open_folder(recipe: Recipe, output: Output, out: Path | str, resume: bool) -> dict[int, ShardRecord]:
     """Make the folder ready; gives the records of shards that are finished already."""
-    plan_path = out / _STATE_FOLDER / "plan.json"
     plan = {"recipe_hash": recipe.hash, "count": recipe.count}
-    occupied = out.is_dir() and any(out.iterdir())
-    if occupied and not resume:
-        hint = "go on with --resume" if plan_path.is_file() else "choose another --out"
+    found, state = output.names(), output.names(_STATE_FOLDER)
+    if found and not resume:
+        hint = "go on with --resume" if _PLAN in state else "choose another --out"
         raise UserError(f"{out}: not empty; {hint}")
-    if occupied and not plan_path.is_file():
+    if found and _PLAN not in state:
         raise UserError(f"{out}: holds no rendering of this recipe that could be resumed; choose another --out")
-    if occupied and (found := json.loads(plan_path.read_text())) != plan:
-        what = "count" if found["recipe_hash"] == plan["recipe_hash"] else "recipe or seed"
+    if found and (begun := json.loads(output.read(f"{_STATE_FOLDER}/{_PLAN}"))) != plan:
+        what = "count" if begun["recipe_hash"] == plan["recipe_hash"] else "recipe or seed"
         raise UserError(f"{out}: was begun with another {what}; give the same one, or choose another --out")
-    plan_path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(plan_path, json.dumps(plan).encode())
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
-    records = {}
-    for task in plan_shards(recipe):
-        record_path = _record_path(out, task.number)
-        if record_path.is_file() and (out / shard_file(recipe, task.number)).is_file():
-            records[task.number] = read_record(record_path)
-    return records
+    output.discard_leftovers()
+    output.write(f"{_STATE_FOLDER}/{_PLAN}", json.dumps(plan).encode())
+    return {
+        task.number: decode_record(output.read(f"{_STATE_FOLDER}/{_record_name(task)}"))
+        for task in plan_shards(recipe)
+        if _record_name(task) in state and shard_file(recipe, task.number) in found
+    }
 
 
-def _record_path(out: Path, number: int) -> Path:
-    return out / _STATE_FOLDER / f"shard-{number:06d}.json"
+def _render_missing(
+    recipe: Recipe,
+    output: Output,
+    records: dict[int, ShardRecord],
+    num_workers: int,
+    on_samples: SampleProgress,
+    on_message: Callable[[str], None],
+) -> None:
+    """Render all shards that have no record yet, and add theirs."""
+    todo = [task for task in plan_shards(recipe) if task.number not in records]
+    for event in render_shards(todo, recipe, output.workspace, num_workers):
+        match event:
+            case SceneDone(samples, rejects):
+                on_samples(samples, rejects)
+            case SceneRaised(text):
+                on_message(text)
+            case ShardDone(task, record):
+                output.take(record.shard.file)
+                output.write(f"{_STATE_FOLDER}/{_record_name(task)}", encode_record(record))
+                records[task.number] = record
+            case ShardLost(task, samples, exit_code):
+                on_samples(-samples, 0)
+                on_message(f"a worker died (exit code {exit_code}); shard {task.number} is being redone")
 
 
-def _manifest(recipe: Recipe, records: list[ShardRecord], tasks: list[ShardTask]) -> Manifest:
+def _record_name(task: ShardTask) -> str:
+    return f"shard-{task.number:06d}.json"
+
+
+def _manifest(recipe: Recipe, records_by_number: dict[int, ShardRecord]) -> Manifest:
+    records = [record for _, record in sorted(records_by_number.items())]
     rejects: Counter[str] = Counter()
     visibility: Counter[str] = Counter()
     for record in records:
@@ -139,7 +157,7 @@ def _manifest(recipe: Recipe, records: list[ShardRecord], tasks: list[ShardTask]
         licences=licences,
         rejects=dict(sorted(rejects.items())),
         statistics={
-            "scenes": sum(task.num_scenes for task in tasks),
+            "scenes": recipe.num_scenes,
             "samples": sum(record.shard.count for record in records),
             "joints_by_visibility": dict(sorted(visibility.items())),
         },

@@ -34,6 +34,13 @@ class SceneDone:
 
 
 @dataclass(frozen=True)
+class SceneRaised:
+    """A draw of a scene raised an error and is drawn anew; one line says what."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ShardDone:
     """A shard lies in its place."""
 
@@ -75,7 +82,7 @@ class _Worker:
 
 def render_shards(
     tasks: list[ShardTask], recipe: Recipe, folder: Path, num_workers: int
-) -> Iterator[SceneDone | ShardDone | ShardLost]:
+) -> Iterator[SceneDone | SceneRaised | ShardDone | ShardLost]:
     """Render shards with a pool of processes; closing the iterator stops them at once.
 
     Raises:
@@ -104,6 +111,8 @@ def render_shards(
                     case SceneDone(samples=samples):
                         worker.samples += samples
                         worker.samples_of_task += samples
+                        yield message
+                    case SceneRaised():
                         yield message
                     case ShardDone():
                         worker.task = None
@@ -187,6 +196,7 @@ def _work(connection: Connection, recipe_content: dict[str, object], folder: Pat
                     folder,
                     versions,
                     lambda samples, rejects: connection.send(SceneDone(samples, rejects)),
+                    lambda text: connection.send(SceneRaised(text)),
                 )
                 connection.send(ShardDone(task, record))
         finally:

@@ -6,6 +6,7 @@ The bytes of a shard depend on recipe, seed and shard number alone: tar members 
 import importlib.metadata
 import json
 import platform
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from posecore.codec import encode
-from posecore.dataset import Shard, ShardWriter, write_atomically
+from posecore.dataset import Shard, ShardWriter
 from posecore.errors import UserError
 from posecore.sample import Sample, validate
 from synthgen.labels import label, reason_to_reject
@@ -26,6 +27,11 @@ from synthgen.scene import SceneSpec
 from synthgen.stage import build_stage
 
 _MOST_ATTEMPTS = 50
+_MOST_RAISES = 3  # of one scene
+
+
+class UnsoundSampleError(Exception):
+    """A sample failed its own validation: a fault of synthgen, not of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +73,24 @@ def render_shard(
     folder: Path,
     versions: dict[str, str],
     on_scene: Callable[[int, int], None],
+    on_problem: Callable[[str], None] = lambda text: None,
 ) -> ShardRecord:
     """Render a shard into `folder`.
 
     Args:
         on_scene: told after each scene how many samples it gave and how often it was rejected before.
+        on_problem: told, in one line, what went wrong without ending the shard.
 
     Raises:
-        UserError: a scene was rejected too often, or a sample failed its own validation.
+        UserError: a scene was rejected too often.
         OSError: the disk is full or not writable; nothing half-written stays.
+        Exception: see `render_scene`.
     """
     rejects: Counter[str] = Counter()
     visibility: Counter[int] = Counter()
     with ShardWriter(folder / shard_file(recipe, task.number)) as writer:
         for scene in range(task.first_scene, task.first_scene + task.num_scenes):
-            samples, scene_rejects = render_scene(scene, recipe, library, renderer, versions)
+            samples, scene_rejects = render_scene(scene, recipe, library, renderer, versions, on_problem)
             for sample in samples:
                 writer.add(sample.key, encode(sample, recipe.image.format, recipe.image.quality))
                 for subject in sample.subjects:
@@ -93,31 +102,78 @@ def render_shard(
 
 
 def render_scene(
-    scene: int, recipe: Recipe, library: SubjectLibrary, renderer: Renderer, versions: dict[str, str]
+    scene: int,
+    recipe: Recipe,
+    library: SubjectLibrary,
+    renderer: Renderer,
+    versions: dict[str, str],
+    on_problem: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Sample], list[str]]:
     """All samples of a scene, and the reasons for which earlier draws of it were rejected.
 
+    A draw that raises counts as a reject, after a second try that raised as well: chance must not decide what a dataset
+    holds.
+
+    Args:
+        on_problem: told, in one line, about each draw that raised.
+
     Raises:
-        UserError: rejected too often, or a sample failed its own validation.
+        UserError: rejected too often. OSError, MemoryError: not the scene's fault.
+        Exception: what the third draw of the scene raised: then it is not the draw's fault.
     """
     rejects: list[str] = []
+    raised = 0
     while len(rejects) < _MOST_ATTEMPTS:
-        spec = sample_scene(recipe, scene, library.clip_durations_s, attempt=len(rejects))
-        samples: list[Sample] = []
-        reason = None
-        for sample in render_spec(spec, recipe, library, renderer, versions):
-            samples.append(sample)
-            reason = reason_to_reject(sample, recipe)
-            if reason is not None:
-                break
+        try:
+            samples, reason = _render_draw(scene, len(rejects), recipe, library, renderer, versions)
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raised += 1
+            if raised >= _MOST_RAISES:
+                raise
+            reason = f"raised {type(error).__name__}"
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            on_problem(
+                f"scene {scene} {reason}: {error} ({Path(place.filename).name}:{place.lineno}); it is drawn anew"
+            )
         if reason is None:
-            _require_sound(samples)
             return samples, rejects
         rejects.append(reason)
     raise UserError(
         f"scene {scene} was rejected {_MOST_ATTEMPTS} times ({', '.join(sorted(set(rejects)))}); "
         "loosen `limits` of the recipe, or what the camera and occluders may do"
     )
+
+
+def _render_draw(
+    scene: int,
+    attempt: int,
+    recipe: Recipe,
+    library: SubjectLibrary,
+    renderer: Renderer,
+    versions: dict[str, str],
+    is_second_try: bool = False,
+) -> tuple[list[Sample], str | None]:
+    """Samples of one draw up to the first that must be rejected, and why; None if all are good."""
+    try:
+        spec = sample_scene(recipe, scene, library.clip_durations_s, attempt)
+        samples: list[Sample] = []
+        for sample in render_spec(spec, recipe, library, renderer, versions):
+            samples.append(sample)
+            reason = reason_to_reject(sample, recipe)
+            if reason is not None:
+                return samples, reason
+            problems = validate(sample)
+            if problems:
+                raise UnsoundSampleError(f"{sample.key}: {problems[0]}")
+        return samples, None
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception:
+        if is_second_try:
+            raise
+        return _render_draw(scene, attempt, recipe, library, renderer, versions, is_second_try=True)
 
 
 def render_spec(
@@ -158,20 +214,12 @@ def current_versions(engine: str, engine_version: str) -> dict[str, str]:
     }
 
 
-def write_record(path: Path, record: ShardRecord) -> None:
-    """Keep a record beside the shards until the manifest is written."""
-    write_atomically(path, json.dumps(asdict(record)).encode())
+def encode_record(record: ShardRecord) -> bytes:
+    """A record as it is kept beside the shards until the manifest is written."""
+    return json.dumps(asdict(record)).encode()
 
 
-def read_record(path: Path) -> ShardRecord:
-    content = json.loads(path.read_text())
+def decode_record(data: bytes) -> ShardRecord:
+    """What `encode_record` gave."""
+    content = json.loads(data)
     return ShardRecord(Shard(**content["shard"]), content["rejects"], content["visibility"])
-
-
-def _require_sound(samples: list[Sample]) -> None:
-    for sample in samples:
-        problems = validate(sample)
-        if problems:
-            raise UserError(
-                f"sample {sample.key} is not sound: {problems[0]}; this is a fault of synthgen, please report it"
-            )

@@ -3,15 +3,20 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
+import fsspec
+import numpy as np
 import psutil
 import pytest
 
 from posecore.dataset import read_manifest
 from posecore.errors import UserError
-from synthgen.generate import render_dataset
+from synthgen.generate import count_finished, render_dataset
 from synthgen.library import SubjectLibrary
 from synthgen.pool import SceneDone, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe, load_recipe
@@ -91,6 +96,49 @@ def test_a_stopped_run_keeps_finished_shards_and_resumes_to_the_same_bytes(
     assert contents(out) == contents(uninterrupted)
 
 
+def test_a_remote_dataset_has_the_same_bytes_and_resumes(uninterrupted: Path, tiny_recipe: Recipe) -> None:
+    url = f"memory://{uuid4()}/data"
+    files = fsspec.filesystem("memory")
+
+    def stop_in_the_second_shard(samples: int, rejects: int) -> None:
+        if files.exists(f"{url}/.render/shard-000000.json"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(tiny_recipe, url, num_workers=1, resume=False, on_samples=stop_in_the_second_shard)
+    assert count_finished(url, tiny_recipe) == (1, 2)
+    with pytest.raises(UserError, match="go on with --resume"):
+        render_dataset(tiny_recipe, url, num_workers=1, resume=False)
+    render_dataset(tiny_recipe, url, num_workers=1, resume=True)
+    written = {Path(name).name: files.cat_file(name) for name in files.ls(url, detail=False)}
+    assert written == contents(uninterrupted)
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_ends_in_the_same_bytes(uninterrupted: Path, tmp_path: Path) -> None:
+    """Twelve times the parent or a worker is killed at a moment of its own; then the run is finished."""
+    moments = np.random.default_rng(0)
+    command = [sys.executable, "-m", "synthgen", "render", "--recipe", "tiny_humans", "--count", "24", "--out"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run([*command, str(whole), "--workers", "2"], check=True, capture_output=True)
+    for kill in range(12):
+        resume = ["--resume"] if broken.exists() else []
+        run = subprocess.Popen(
+            [*command, str(broken), "--workers", str(1 + kill % 3), *resume],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(moments.uniform(0.5, 8))
+        workers = psutil.Process(run.pid).children() if run.poll() is None else []
+        if kill % 2 and workers:
+            workers[kill % len(workers)].kill()
+            time.sleep(1)
+        run.kill()
+        run.wait()
+        psutil.wait_procs(workers, timeout=20)
+    subprocess.run([*command, str(broken), "--resume"], check=True, capture_output=True)
+    assert contents(broken) == contents(whole)
+
+
 def test_resuming_a_finished_dataset_does_nothing(uninterrupted: Path, tiny_recipe: Recipe) -> None:
     before = contents(uninterrupted)
     messages: list[str] = []
@@ -125,8 +173,6 @@ def test_a_scene_that_can_never_be_kept_is_one_clear_line_and_nothing_half_writt
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="needs root to mount a tiny disk")
 def test_a_full_disk_is_one_clear_line_and_finished_shards_stay(tmp_path: Path, tiny_recipe: Recipe) -> None:
-    import subprocess
-
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], check=False).returncode != 0:
@@ -140,9 +186,6 @@ def test_a_full_disk_is_one_clear_line_and_finished_shards_stay(tmp_path: Path, 
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "from pathlib import Path\n"
         "from synthgen.generate import render_dataset\n"
