@@ -88,7 +88,7 @@ class CyclesRenderer:
         self._camera.matrix_world = Matrix(blender_camera.tolist())
         path = Path(self._folder.name) / "passes.exr"
         self._scene.render.filepath = str(path)
-        with _quiet_stdout():
+        with quiet_stdout():
             bpy.ops.render.render(write_still=True)
         return _read_passes(path)
 
@@ -285,7 +285,7 @@ def _open_image_io():
     return OpenImageIO
 
 
-class _quiet_stdout:
+class quiet_stdout:
     """Keeps Blender's own prints off the terminal: they come from C and know nothing of sys.stdout."""
 
     def __enter__(self) -> None:
