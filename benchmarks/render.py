@@ -2,6 +2,7 @@
 
 python benchmarks/render.py                       # humans_dr at 128 x 128, its own samples per pixel
 python benchmarks/render.py --recipe quadrupeds --size 256 --frames 100 --memory-frames 1000
+python benchmarks/render.py --scaling             # also one worker with one thread beside one worker a core
 """
 
 import argparse
@@ -19,8 +20,10 @@ from synthgen.catalog import asset_path, load_library
 from synthgen.engines import open_renderer
 from synthgen.generate import render_dataset
 from synthgen.labels import label
+from synthgen.pool import SceneDone, render_shards
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.sampling.scene import sample_scene
+from synthgen.shards import plan_shards
 from synthgen.stage import build_stage
 
 Result = TypeVar("Result")
@@ -32,6 +35,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=200, help="frames of the throughput measurement")
     parser.add_argument("--memory-frames", type=int, default=200, help="frames that one worker renders in a row")
+    parser.add_argument("--scaling", action="store_true", help="also measure what a worker a core gains over one")
     options = parser.parse_args()
     size = (f"image.width={options.size}", f"image.height={options.size}", "scenes_per_shard=10")
     recipe = load_recipe(options.recipe, (*size, f"count={options.frames}"))
@@ -39,6 +43,8 @@ def main() -> None:
         f"{recipe.name}, {options.size} x {options.size}, {recipe.engine.samples} samples/pixel, {os.cpu_count()} CPUs"
     )
     measure_throughput(recipe)
+    if options.scaling:
+        measure_scaling(recipe)
     measure_one_worker(recipe, options.memory_frames)
 
 
@@ -57,6 +63,22 @@ def measure_throughput(recipe: Recipe) -> None:
     seconds = marks[-1][0] - marks[0][0]
     images = sum(done for _, done in marks[1:])
     print(f"throughput: {images / seconds:.2f} images/s after a start of {marks[0][0] - began:.1f} s")
+
+
+def measure_scaling(recipe: Recipe) -> None:
+    """Images a second of one worker with one thread and of one such worker for each core, after their starts."""
+    speeds = {}
+    for workers in (1, os.cpu_count() or 1):
+        marks: list[tuple[float, int]] = []
+        with tempfile.TemporaryDirectory() as folder:
+            for event in render_shards(plan_shards(recipe), recipe, Path(folder), workers, threads=1):
+                if isinstance(event, SceneDone):
+                    marks.append((time.monotonic(), event.samples))
+        # until the last worker has begun, and from when the first one has nothing left, not all are at work
+        counted = marks[workers : -workers * recipe.scenes_per_shard // 2 or None]
+        speeds[workers] = sum(done for _, done in counted[1:]) / (counted[-1][0] - counted[0][0])
+    (_, one), (workers, all_) = speeds.items()
+    print(f"scaling: 1 worker {one:.2f}, {workers} workers {all_:.2f} images/s: {all_ / one:.2f} times")
 
 
 def measure_one_worker(recipe: Recipe, frames: int) -> None:

@@ -81,16 +81,19 @@ class _Worker:
 
 
 def render_shards(
-    tasks: list[ShardTask], recipe: Recipe, folder: Path, num_workers: int
+    tasks: list[ShardTask], recipe: Recipe, folder: Path, num_workers: int, threads: int | None = None
 ) -> Iterator[SceneDone | SceneRaised | ShardDone | ShardLost]:
     """Render shards with a pool of processes; closing the iterator stops them at once.
+
+    Args:
+        threads: of each worker; by default they share the cores.
 
     Raises:
         UserError: a shard failed for a reason that redoing cannot mend, or killed its worker three times.
     """
     waiting = deque(tasks)
     deaths: dict[int, int] = {}
-    threads = max(1, (os.cpu_count() or 1) // num_workers)
+    threads = threads or max(1, (os.cpu_count() or 1) // num_workers)
     workers: list[_Worker] = []
     try:
         while waiting or any(worker.task for worker in workers):
