@@ -8,21 +8,30 @@ from synthgen.distributions import Choice, Constant, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
 from synthgen.subjects.motion_files import clip_name, find_motion_files, is_motion_file
+from synthgen.subjects.pose_families import ARMS, HANDS, POSTURES
 
 
 class PoseRecipe(Strict):
     """Where a subject's poses come from and how they are varied.
 
+    With probability `free` the joint angles of pelvis and legs (`postures`) and of the arms (`arms`) are drawn by
+    family within anatomical limits instead; the family "clip" leaves them to the clip.
     A clip that ends in .bvh or .npz or has a slash is the user's own: a file, a folder or a glob, from the working
     directory on. The files of a folder or glob are listed when the recipe is loaded, and share its weight.
     """
 
     clips: names() = Field(description="names of motion clips, weighted")
     mixed_lower_body: number(0, 1) = Constant(0.0)
+    blended: number(0, 1) = Constant(0.0)
+    free: number(0, 1) = Constant(0.0)
+    postures: names("clip", *POSTURES) = even("clip", *POSTURES)
+    arms: names("clip", *ARMS) = even("clip", *ARMS)
+    one_sided: number(0, 1) = Constant(0.3)
     mirrored: number(0, 1) = Constant(0.5)
     jitter_deg: number(0, 90) = Constant(6.0)
     heading_deg: number(-180, 180) = Constant(0.0)
-    hand_curl: number(0, 1) = Uniform(0.05, 0.7)
+    hands: names(*HANDS) = even(*HANDS)
+    gaze_deg: number(0, 40) = Uniform(0, 25)
     step_m: number(0, 2) = Uniform(0, 0.25)
 
     @field_validator("clips")

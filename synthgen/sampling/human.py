@@ -1,4 +1,4 @@
-"""Chooses people: who they are, what they wear, and how they stand in each frame."""
+"""Chooses people: who they are and what they wear."""
 
 import numpy as np
 
@@ -8,9 +8,6 @@ from synthgen.sampling.material import as_colour, plain, sample_material
 from synthgen.scene import HumanSpec, Material
 from synthgen.subjects.human_body import HumanShape
 from synthgen.subjects.human_clothes import Wardrobe
-from synthgen.subjects.human_pose import HumanPose
-from synthgen.subjects.mocap import DRIVERS
-from synthgen.subjects.motion_files import clip_name
 
 # Skin from very light to very dark, sRGB, set by eye; a place on the line through the three is drawn.
 _SKIN_LIGHT = np.array([0.93, 0.78, 0.69])
@@ -84,24 +81,3 @@ def _sample_hair(rng: np.random.Generator) -> Material:
     strands = np.clip(colour * rng.uniform(1.2, 1.9), 0, 1)
     roughness = float(rng.uniform(0.35, 0.7))
     return Material("noise", (as_colour(colour), as_colour(strands)), 60.0, (0.0, 0.0, 0.0), roughness, bump=0.4)
-
-
-def sample_human_pose(
-    recipe: HumanRecipe, clip_durations_s: dict[str, float], heading_deg: float, draws: Draws
-) -> HumanPose:
-    pose = recipe.pose
-    clip, lower_clip = (clip_name(draws.choice(name, pose.clips)) for name in ("clip", "lower_clip"))
-    is_mixed = draws.chance("mixed_lower_body", pose.mixed_lower_body)
-    sigma_rad = np.deg2rad(draws.number("jitter_deg", pose.jitter_deg))
-    turns = draws.stream("jitter").normal(0, sigma_rad, (len(DRIVERS), 3)).tolist()
-    return HumanPose(
-        clip=clip,
-        time_s=draws.uniform("time_s", 0, clip_durations_s[clip]),
-        lower_clip=lower_clip if is_mixed else None,
-        lower_time_s=draws.uniform("lower_time_s", 0, clip_durations_s[lower_clip]) if is_mixed else 0.0,
-        mirrored=draws.chance("mirrored", pose.mirrored),
-        jitter={driver: tuple(turn) for driver, turn in zip(DRIVERS, turns, strict=True) if driver != "root"},
-        hand_curl_left=draws.number("left_hand_curl", pose.hand_curl),
-        hand_curl_right=draws.number("right_hand_curl", pose.hand_curl),
-        heading_deg=heading_deg,
-    )

@@ -74,7 +74,7 @@ def _sample_frame(
     for number in range(count):
         own_scene_draws = scene_draws.within(f"subject-{number}") if number else scene_draws
         draws = frame_draws.within(f"subject-{number}") if number else frame_draws
-        pose = sample_pose(recipe.subject, clip_durations_s, own_scene_draws, draws)
+        pose = sample_pose(recipe.subject, clip_durations_s, moves, own_scene_draws, draws)
         if number:
             turn_deg = own_scene_draws.number("turn_deg", recipe.group.turn_deg)
             pose = replace(pose, heading_deg=_wrapped_deg(pose.heading_deg + turn_deg))

@@ -5,7 +5,8 @@ from dataclasses import replace
 from synthgen.randomness import Draws
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
-from synthgen.sampling.human import sample_human, sample_human_pose
+from synthgen.sampling.human import sample_human
+from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
 from synthgen.scene import PoseSpec, SubjectSpec
 from synthgen.subjects.gaits import CADENCE_HZ
@@ -23,17 +24,22 @@ def sample_subject(recipe: HumanRecipe | QuadrupedRecipe, draws: Draws) -> Subje
 
 
 def sample_pose(
-    recipe: HumanRecipe | QuadrupedRecipe, clip_durations_s: dict[str, float], scene_draws: Draws, draws: Draws
+    recipe: HumanRecipe | QuadrupedRecipe,
+    clip_durations_s: dict[str, float],
+    moves: bool,
+    scene_draws: Draws,
+    draws: Draws,
 ) -> PoseSpec:
     """A subject's pose in one frame.
 
     Args:
+        moves: whether the frames of the scene follow one motion.
         scene_draws: what the frames share (the heading). draws: what is the frame's own.
     """
     heading_deg = scene_draws.number("heading_deg", recipe.pose.heading_deg)
     match recipe:
         case HumanRecipe():
-            return sample_human_pose(recipe, clip_durations_s, heading_deg, draws)
+            return sample_human_pose(recipe.pose, clip_durations_s, heading_deg, moves, draws)
         case QuadrupedRecipe():
             return sample_quadruped_pose(recipe, heading_deg, draws)
 

@@ -14,7 +14,14 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global
 from synthgen.subjects.human_body import HumanBody, HumanShape, shape_body
 from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress
-from synthgen.subjects.human_pose import HumanPose, bone_rotations, curl_hands, leg_length, strike
+from synthgen.subjects.human_pose import (
+    HumanPose,
+    bend_toes,
+    bone_rotations,
+    leg_length,
+    pose_fingers_and_eyes,
+    strike,
+)
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
@@ -78,8 +85,11 @@ def pose_human(
     figure = _figure(body, shape, wardrobe)
     struck = strike(clips, pose)
     rotations = bone_rotations(body, figure.heads, struck.drivers)
-    curl_hands(body, figure.heads, rotations, pose)
+    pose_fingers_and_eyes(body, figure.heads, rotations, pose)
     positions = bone_positions(figure.heads, body.bone_parents, rotations)
+    if struck.clearance_legs == 0:
+        bend_toes(body, rotations, positions)
+        positions = bone_positions(figure.heads, body.bone_parents, rotations)
     leg_m = leg_length(body, figure.heads)
     positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
     vertices = skin(figure.dressed.vertices, figure.dressed.weights, figure.heads, rotations, positions)

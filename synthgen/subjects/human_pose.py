@@ -8,14 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from posecore.transforms import matrix_from_rotvec
+from posecore.transforms import global_from_local, matrix_from_rotvec
+from synthgen.subjects.free_pose import FreePose, overlay, stand
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import (
+    DRIVER_PARENTS,
     DRIVERS,
     FIGURE_LEG_M,
+    MIRROR,
     Clip,
     Moment,
     align,
+    blend,
     clip_moment,
     heading,
     interpolate,
@@ -25,23 +29,52 @@ from synthgen.subjects.mocap import (
     turn_joints,
 )
 
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")  # the order of HandPose.curl
+FREE_PERIOD_S = 4.0
+
 # How far each bone of a chain has turned from the first driver to the second; smooth, so that no ring of skin shears.
 _SPINE_SHARES = {"spine05": 0.1, "spine04": 0.35, "spine03": 0.6, "spine02": 0.85, "spine01": 1.0}
 _NECK_SHARES = {"neck01": 0.25, "neck02": 0.5, "neck03": 0.75, "head": 1.0, "eye.L": 1.0, "eye.R": 1.0}
 # Share of the upper arm's swing out of the A-pose that collar bone and shoulder blade follow.
 _COLLAR_SHARES = {"clavicle": 0.15, "shoulder01": 0.3}
+# Turns of a fist's links, each from the one before; of the thumb towards the little finger.
+_FINGER_CURLS_RAD = (1.25, 1.65, 1.0)
+_THUMB_CURLS_RAD = (0.3, 0.6, 0.9)
+_THUMB_ACROSS_RAD = 0.9
+_SPREADS_RAD = (0.25, 0.05, -0.15, -0.35)  # index to little finger, towards the index's side
+_TOE_REACH_M = 0.08
+_MOST_TOE_BEND_RAD = 0.9
+
+
+@dataclass(frozen=True)
+class HandPose:
+    """A hand's fingers.
+
+    Attributes:
+        curl: of FINGERS; 0 straight, 1 as in a fist, a little below 0 bent back.
+        spread: of the fingers, 0 side by side, 1 as far apart as they go.
+        thumb_across: 0 the thumb beside the palm, 1 in front of it.
+    """
+
+    curl: tuple[float, float, float, float, float] = (0.2, 0.3, 0.3, 0.3, 0.3)
+    spread: float = 0.2
+    thumb_across: float = 0.3
 
 
 @dataclass(frozen=True)
 class HumanPose:
-    """A pose as numbers: a moment of a clip, perhaps mixed with another's legs, perhaps mirrored, then varied.
+    """A pose as numbers: a moment of a clip, mixed with others or with free joint angles, then varied.
 
     Attributes:
         clip, time_s: whose spine, head and arms (and legs, if there is no lower_clip), and when.
         lower_clip, lower_time_s: whose pelvis and legs, or None.
-        mirrored: swap left and right.
+        blend_clip, blend_time_s, blend_share: what the result is turned towards, joint by joint, and how far; or None.
+        free: joint angles that take the clip's place where they are given.
+        towards: what the free angles move to and back in a sequence, every FREE_PERIOD_S.
         jitter: driver joint -> rotation vector, radians, added before the joint limits.
-        hand_curl_left, hand_curl_right: 0 open, 1 a fist.
+        mirrored: swap left and right.
+        left_hand, right_hand: fingers, before mirroring.
+        gaze_deg: of the eyes from the head's direction: to the left, and up.
         heading_deg: turn about z, counter-clockwise seen from above; 0 faces -y.
         elapsed_s: how long ago the moment was: a sequence is one pose with growing elapsed_s. Clips go on beyond their
             end, and the pelvis travels as the clip's does.
@@ -51,12 +84,23 @@ class HumanPose:
     time_s: float
     lower_clip: str | None = None
     lower_time_s: float = 0.0
-    mirrored: bool = False
+    blend_clip: str | None = None
+    blend_time_s: float = 0.0
+    blend_share: float = 0.0
+    free: FreePose | None = None
+    towards: FreePose | None = None
     jitter: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    hand_curl_left: float = 0.3
-    hand_curl_right: float = 0.3
+    mirrored: bool = False
+    left_hand: HandPose = HandPose()
+    right_hand: HandPose = HandPose()
+    gaze_deg: tuple[float, float] = (0.0, 0.0)
     heading_deg: float = 0.0
     elapsed_s: float = 0.0
+
+    @property
+    def hands(self) -> tuple[HandPose, HandPose]:
+        """The left and the right hand, after mirroring."""
+        return (self.right_hand, self.left_hand) if self.mirrored else (self.left_hand, self.right_hand)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,36 +111,61 @@ class Figure:
         drivers: [D,3,3] global rotations of mocap.DRIVERS.
         travel_legs: [2] how far the pelvis has moved along x and y since the sequence began, in lengths of the leg.
         clearance_legs: how far the body's lowest point is above the ground, in lengths of the leg.
+        tips: whether the body is to be tipped until it rests on the ground.
     """
 
     drivers: np.ndarray
     travel_legs: np.ndarray
     clearance_legs: float
+    tips: bool
 
 
 def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
-    """Take up a pose: clip, mix, mirror, jitter, limits, heading, in this order.
+    """Take up a pose: clip, mix, blend, free angles, jitter, limits, support, mirror, heading, in this order.
 
-    The heading that the clip has at the beginning of the sequence is taken out, so that heading_deg alone says which
-    way the person faces then.
+    The heading at the beginning of the sequence is taken out, so that heading_deg alone says which way the person faces
+    then.
     """
-    now, begun = _moment(clips, pose, pose.elapsed_s), _moment(clips, pose, 0.0)
-    drivers, travel_legs = now.pose, (now.travel_m - begun.travel_m) / FIGURE_LEG_M
-    first_root = begun.pose[0]
+    now = _moment(clips, pose, pose.elapsed_s)
+    begun = _moment(clips, pose, 0.0) if pose.elapsed_s else now
+    support = "clip" if pose.free is None else pose.free.support
+    local, first_root = now.local, begun.local[0]
+    if pose.free is not None:
+        first_root = overlay(begun.local, pose.free)[0]
+        local = _overlay_moving(now.local, pose)
+    local = limit_joints(turn_joints(local, pose.jitter))
+    stands = support in ("feet", "left_foot")
+    drivers = stand(local, support) if stands else global_from_local(local, DRIVER_PARENTS)
+    travel_m = now.travel_m - begun.travel_m
     if pose.mirrored:
-        drivers, travel_legs = mirror_pose(drivers), travel_legs * [-1, 1]
-        first_root = mirror_pose(begun.pose)[0]
-    drivers = limit_joints(turn_joints(drivers, pose.jitter))
+        drivers, first_root, travel_m = mirror_pose(drivers), MIRROR @ first_root @ MIRROR, travel_m * [-1, 1]
     turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg) - heading(first_root)]))
-    return Figure(turn @ drivers, turn[:2, :2] @ travel_legs, now.clearance_m / FIGURE_LEG_M)
+    moves = float(support == "clip")
+    return Figure(
+        drivers=turn @ drivers,
+        travel_legs=moves * (turn[:2, :2] @ travel_m) / FIGURE_LEG_M,
+        clearance_legs=moves * now.clearance_m / FIGURE_LEG_M,
+        tips=support == "ground",
+    )
+
+
+def _overlay_moving(local: np.ndarray, pose: HumanPose) -> np.ndarray:
+    start = overlay(local, pose.free)
+    if pose.towards is None:
+        return start
+    share = 0.5 - 0.5 * np.cos(2 * np.pi * pose.elapsed_s / FREE_PERIOD_S)
+    return interpolate(start, overlay(local, pose.towards), share)
 
 
 def _moment(clips: dict[str, Clip], pose: HumanPose, elapsed_s: float) -> Moment:
     moment = clip_moment(_clip(clips, pose.clip), pose.time_s + elapsed_s)
-    if pose.lower_clip is None:
-        return moment
-    lower = clip_moment(_clip(clips, pose.lower_clip), pose.lower_time_s + elapsed_s)
-    return replace(lower, pose=mix(lower.pose, moment.pose))
+    if pose.lower_clip is not None:
+        lower = clip_moment(_clip(clips, pose.lower_clip), pose.lower_time_s + elapsed_s)
+        moment = replace(lower, local=mix(lower.local, moment.local))
+    if pose.blend_clip is not None:
+        other = clip_moment(_clip(clips, pose.blend_clip), pose.blend_time_s + elapsed_s)
+        moment = blend(moment, other, pose.blend_share)
+    return moment
 
 
 def leg_length(body: HumanBody, heads: np.ndarray) -> float:
@@ -155,17 +224,53 @@ def bone_rotations(body: HumanBody, heads: np.ndarray, drivers: np.ndarray) -> n
     return rotations
 
 
-def curl_hands(body: HumanBody, heads: np.ndarray, rotations: np.ndarray, pose: HumanPose) -> None:
-    """Bend the fingers of `rotations` in place: each link turns about the knuckles' line, the thumb half as much."""
-    for end, curl in (("L", pose.hand_curl_left), ("R", pose.hand_curl_right)):
-        across = heads[body.bone(f"finger2-1.{end}")] - heads[body.bone(f"finger5-1.{end}")]
-        across = across / np.linalg.norm(across) * (1 if end == "L" else -1)
+def pose_fingers_and_eyes(body: HumanBody, heads: np.ndarray, rotations: np.ndarray, pose: HumanPose) -> None:
+    """Turn fingers and eyes of `rotations` [B,3,3], which follow hand and head, in place."""
+    for hand, end in zip(pose.hands, "LR", strict=True):
+        knuckles = [heads[body.bone(f"finger{finger}-1.{end}")] for finger in range(2, 6)]
+        towards_index = _unit(knuckles[0] - knuckles[3])
+        along = _unit(knuckles[1] - heads[body.bone(f"wrist.{end}")])
+        side = 1.0 if end == "L" else -1.0
+        curl_axis = side * towards_index
+        palmar = _unit(np.cross(curl_axis, along))
         wrist = rotations[body.bone(f"wrist.{end}")]
-        for bone, name in enumerate(body.bone_names):
-            if name.startswith("finger") and name.endswith(end):
-                finger, link = int(name[6]), int(name[8])
-                angle = curl * (0.5 * link if finger == 1 else 1.3 * link)
-                rotations[bone] = wrist @ matrix_from_rotvec(across * angle)
+        for finger in range(1, 6):
+            curl = hand.curl[finger - 1]
+            if finger == 1:
+                turn = matrix_from_rotvec(-side * along * _THUMB_ACROSS_RAD * hand.thumb_across)
+                axis, angles = side * palmar, _THUMB_CURLS_RAD
+            else:
+                apart = _SPREADS_RAD[finger - 2] * hand.spread * (1 - max(curl, 0))
+                turn = matrix_from_rotvec(-side * palmar * apart)
+                axis, angles = curl_axis, _FINGER_CURLS_RAD
+            for link in range(3):
+                turn = turn @ matrix_from_rotvec(axis * curl * angles[link])
+                rotations[body.bone(f"finger{finger}-{link + 1}.{end}")] = wrist @ turn
+    left, up = np.radians(pose.gaze_deg) * [-1 if pose.mirrored else 1, 1]
+    look = matrix_from_rotvec(np.array([0, 0, left])) @ matrix_from_rotvec(np.array([-up, 0, 0]))
+    for end in "LR":
+        rotations[body.bone(f"eye.{end}")] = rotations[body.bone("head")] @ look
+
+
+def bend_toes(body: HumanBody, rotations: np.ndarray, positions: np.ndarray) -> None:
+    """Lay the toes of `rotations` [B,3,3] flat, in place, where a foot stands on its ball.
+
+    Args:
+        positions: [B,3] bone heads, m. Toes that are higher than _TOE_REACH_M above the lowest bone stay straight.
+    """
+    lowest_z = positions[:, 2].min()
+    for end in "LR":
+        foot = rotations[body.bone(f"foot.{end}")]
+        near = 1 - np.clip((positions[body.bone(f"toe3-1.{end}"), 2] - lowest_z) / _TOE_REACH_M, 0, 1)
+        pointing = np.arcsin(np.clip(-(foot @ np.array([0.0, -1.0, 0.0]))[2], -1, 1))
+        bent = foot @ matrix_from_rotvec(np.array([-near * np.clip(pointing, 0, _MOST_TOE_BEND_RAD), 0, 0]))
+        rotations[[bone for bone, name in enumerate(body.bone_names) if name.startswith("toe") and name[-1] == end]] = (
+            bent
+        )
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
 def _swing(rotation: np.ndarray, bone: np.ndarray) -> np.ndarray:

@@ -44,13 +44,23 @@ _WORLD_FROM_CLIP = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
 
 # Hinges: the joint turns about x between two angles; what else it does is held within `other`.
 _HINGES = {"knee": (0.0, 2.7, 0.2), "elbow": (-2.6, 0.0, 0.7)}
+# Limbs: how far they rise from hanging down (degrees) by the azimuth in which they point then (0 ahead, 90 outwards,
+# 180 behind), and the range of their twist (radians, + outwards).
+_LIMBS = {
+    "hip": ((-180, -135, -90, -45, -30, 0, 45, 90, 135, 180), (30, 30, 35, 80, 115, 140, 130, 70, 45, 30), (-0.9, 1.2)),
+    "shoulder": (
+        (-180, -135, -90, -45, -30, 0, 90, 115, 135, 160, 180),
+        (60, 45, 60, 125, 145, 178, 178, 150, 90, 75, 60),
+        (-1.75, 1.65),
+    ),
+}
 # Ball joints: ranges of the rotation vector's components for the LEFT side; y and z are negated for the right.
 _BALLS = {
-    "hip": ((-2.55, 0.8), (-1.5, 0.6), (-1.0, 1.0)),
     "ankle": ((-1.0, 0.9), (-0.7, 0.7), (-0.8, 0.8)),
     "wrist": ((-1.2, 1.2), (-0.5, 0.5), (-1.2, 1.2)),
+    "chest": ((-0.6, 1.3), (-0.7, 0.7), (-1.0, 1.0)),
+    "neck": ((-0.9, 0.9), (-0.7, 0.7), (-1.2, 1.2)),
 }
-_CENTRE_BALLS = {"chest": ((-0.6, 1.3), (-0.7, 0.7), (-1.0, 1.0)), "neck": ((-0.9, 0.9), (-0.7, 0.7), (-1.2, 1.2))}
 
 
 # The figure that clips are measured by, which is pybullet's (humanoid.urdf), m: where each driver's joint lies from its
@@ -106,15 +116,16 @@ class Clip:
         return bool(mismatch < _LOOP_MISMATCH_RAD and abs((turn + np.pi) % (2 * np.pi) - np.pi) < _LOOP_TURN_RAD)
 
     @cached_property
-    def seamless(self) -> np.ndarray:
-        """`rotations`; those of a clip that loops turn towards the first frame before the end and meet it there."""
-        if not self.loops:
-            return self.rotations
+    def seamless_local(self) -> np.ndarray:
+        """[T,D,3,3] local rotations; those of a clip that loops turn towards the first frame's before the end and meet
+        them there."""
         local = local_from_global(self.rotations, DRIVER_PARENTS)
+        if not self.loops:
+            return local
         left_s = self.dt_s * np.arange(len(local))[::-1]
         share = np.clip(1 - left_s / min(_LOOP_SEAM_S, self.duration_s), 0, 1)
         mismatch = rotvec_from_matrix(np.swapaxes(local[-1], -1, -2) @ local[0])
-        return global_from_local(local @ matrix_from_rotvec(share[:, None, None] * mismatch), DRIVER_PARENTS)
+        return local @ matrix_from_rotvec(share[:, None, None] * mismatch)
 
     @cached_property
     def clearance_m(self) -> np.ndarray:
@@ -122,14 +133,11 @@ class Clip:
 
         Measured on the figure; what it floats by in the frames that touch the ground is taken out.
         """
-        joints = np.zeros((len(DRIVERS), len(self.rotations), 3))
-        for driver, name in enumerate(DRIVERS[1:], start=1):
-            parent = DRIVER_PARENTS[driver]
-            joints[driver] = joints[parent] + self.rotations[:, parent] @ _on_figure(_FIGURE_M, name)
+        joints = figure_joints(self.rotations)
         lowest = np.full(len(self.rotations), np.inf)
         for name, centre, radius in _FIGURE_BALLS_M:
             for driver in {DRIVERS.index(name), DRIVERS.index(name.replace("left", "right"))}:
-                ball = joints[driver] + self.rotations[:, driver] @ np.array(centre)
+                ball = joints[:, driver] + self.rotations[:, driver] @ np.array(centre)
                 lowest = np.minimum(lowest, ball[:, 2] - radius)
         above = self.root_m[:, 2] + lowest
         ground = max(0.0, np.percentile(above, _GROUND_PERCENTILE))
@@ -141,12 +149,12 @@ class Moment:
     """A clip at one time.
 
     Attributes:
-        pose: [D,3,3] global rotations.
+        local: [D,3,3] local rotations; the root's is global.
         travel_m: [2] how far the pelvis has moved along x and y since the clip's first frame, on the figure.
         clearance_m: how far the lowest point is above the ground, on the figure.
     """
 
-    pose: np.ndarray
+    local: np.ndarray
     travel_m: np.ndarray
     clearance_m: float
 
@@ -161,6 +169,15 @@ def load_clips(folder: Path) -> dict[str, Clip]:
     if not files:
         raise ValueError(f"no humanoid3d_*.txt in {folder}: pass pybullet_data/data/motions of pybullet==3.2.7")
     return {clip.name: clip for clip in map(_read_clip, files)}
+
+
+def figure_joints(pose: np.ndarray) -> np.ndarray:
+    """Where the drivers' joints [...,D,3] of the figure are in a pose [...,D,3,3], m from its pelvis."""
+    joints = np.zeros(pose.shape[:-1])
+    for driver, name in enumerate(DRIVERS[1:], start=1):
+        parent = DRIVER_PARENTS[driver]
+        joints[..., driver, :] = joints[..., parent, :] + pose[..., parent, :, :] @ _on_figure(_FIGURE_M, name)
+    return joints
 
 
 def clip_moment(clip: Clip, time_s: float) -> Moment:
@@ -189,7 +206,7 @@ def clip_moment(clip: Clip, time_s: float) -> Moment:
     if clip.loops:
         travel_m = travel_m + rounds * (clip.root_m[-1, :2] - clip.root_m[0, :2])
     return Moment(
-        pose=interpolate(clip.seamless[frame], clip.seamless[frame + 1], share),
+        local=interpolate(clip.seamless_local[frame], clip.seamless_local[frame + 1], share),
         travel_m=travel_m,
         clearance_m=float(between(clip.clearance_m)),
     )
@@ -208,52 +225,67 @@ def interpolate(start: np.ndarray, end: np.ndarray, share: float | np.ndarray) -
     return start @ matrix_from_rotvec(turn * np.asarray(share)[..., None])
 
 
+MIRROR = np.diag([-1.0, 1.0, 1.0])
+
+
 def mirror_pose(pose: np.ndarray) -> np.ndarray:
-    """The pose seen in a mirror: left and right swapped, reflected in the plane x = 0."""
-    reflection = np.diag([-1.0, 1.0, 1.0])
-    return reflection @ pose[list(_SWAP)] @ reflection
+    """The pose, of local or global rotations, seen in a mirror: left and right swapped, reflected in x = 0."""
+    return MIRROR @ pose[list(_SWAP)] @ MIRROR
 
 
 def mix(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Pelvis and legs of one pose, and what the spine, head and arms of another do relative to its pelvis."""
-    local = local_from_global(upper, DRIVER_PARENTS)
-    local_lower = local_from_global(lower, DRIVER_PARENTS)
-    for driver in (0, *_LOWER):
-        local[driver] = local_lower[driver]
-    return global_from_local(local, DRIVER_PARENTS)
+    """Local rotations: pelvis and legs of one pose, spine, head and arms of another."""
+    result = upper.copy()
+    result[[0, *_LOWER]] = lower[[0, *_LOWER]]
+    return result
 
 
-def turn_joints(pose: np.ndarray, rotvecs: dict[str, tuple[float, float, float]]) -> np.ndarray:
-    """Turn named drivers by rotation vectors (radians) in their own frames; children follow.
+def blend(first: Moment, second: Moment, share: float) -> Moment:
+    """Every joint turned along the shortest arc from the first moment (share 0) to the second (share 1).
+
+    The pelvis is first turned so that both head the same way.
+    """
+    start, end = first.local, second.local.copy()
+    end[0] = matrix_from_rotvec(np.array([0, 0, heading(start[0]) - heading(end[0])])) @ end[0]
+    return Moment(
+        local=interpolate(start, end, share),
+        travel_m=first.travel_m + share * (second.travel_m - first.travel_m),
+        clearance_m=first.clearance_m + share * (second.clearance_m - first.clearance_m),
+    )
+
+
+def turn_joints(local: np.ndarray, rotvecs: dict[str, tuple[float, float, float]]) -> np.ndarray:
+    """Turn named drivers of local rotations [D,3,3] by rotation vectors (radians) in their own frames.
 
     Raises:
         ValueError: unknown driver.
     """
-    local = local_from_global(pose, DRIVER_PARENTS)
+    result = local.copy()
     for name, rotvec in rotvecs.items():
         if name not in DRIVERS:
             raise ValueError(f"jitter: no joint {name!r}; known: {', '.join(DRIVERS)}")
-        local[DRIVERS.index(name)] = local[DRIVERS.index(name)] @ matrix_from_rotvec(np.array(rotvec))
-    return global_from_local(local, DRIVER_PARENTS)
+        result[DRIVERS.index(name)] = local[DRIVERS.index(name)] @ matrix_from_rotvec(np.array(rotvec))
+    return result
 
 
-def limit_joints(pose: np.ndarray) -> np.ndarray:
-    """Bring every joint into an anatomical range: knees and elbows do not bend backwards nor sideways.
+def limit_joints(local: np.ndarray) -> np.ndarray:
+    """Local rotations [D,3,3] with every joint brought into an anatomical range.
 
-    The ranges are rough values from anatomy, wide enough to leave the packaged clips nearly as they are. Shoulders are
-    not limited.
+    Knees and elbows do not bend backwards nor sideways. The ranges are rough values from anatomy, wide enough to leave
+    the packaged clips nearly as they are.
     """
-    local = local_from_global(pose, DRIVER_PARENTS)
+    result = local.copy()
     for driver, name in enumerate(DRIVERS):
-        joint = name.removeprefix("left_").removeprefix("right_")
+        joint, side = name.removeprefix("left_").removeprefix("right_"), -1.0 if name.startswith("right_") else 1.0
         if joint in _HINGES:
-            local[driver] = _limit_hinge(local[driver], *_HINGES[joint])
-        elif joint in _BALLS or joint in _CENTRE_BALLS:
-            ranges = np.array(_BALLS.get(joint) or _CENTRE_BALLS[joint])
-            if name.startswith("right_"):
-                ranges[1:] = -ranges[1:, ::-1]
-            local[driver] = matrix_from_rotvec(np.clip(rotvec_from_matrix(local[driver]), ranges[:, 0], ranges[:, 1]))
-    return global_from_local(local, DRIVER_PARENTS)
+            result[driver] = _limit_hinge(local[driver], *_HINGES[joint])
+        elif joint in _LIMBS:
+            result[driver] = _limit_limb(local[driver], *_LIMBS[joint], side)
+        elif joint in _BALLS:
+            low, high = np.array(_BALLS[joint]).T
+            rotvec = rotvec_from_matrix(local[driver]) * [1, side, side]
+            result[driver] = matrix_from_rotvec(np.clip(rotvec, low, high) * [1, side, side])
+    return result
 
 
 def align(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -286,6 +318,24 @@ def _limit_hinge(rotation: np.ndarray, low: float, high: float, other: float) ->
     rest = rotvec_from_matrix(matrix_from_rotvec(np.array([-angle, 0, 0])) @ rotation)
     rest *= min(1.0, other / max(np.linalg.norm(rest), 1e-12))
     return matrix_from_rotvec(np.array([np.clip(angle, low, high), 0, 0])) @ matrix_from_rotvec(rest)
+
+
+def _limit_limb(
+    rotation: np.ndarray,
+    azimuths_deg: tuple[float, ...],
+    most_deg: tuple[float, ...],
+    twists: tuple[float, float],
+    side: float,
+) -> np.ndarray:
+    """Split into a twist about the limb and the swing after it, limit both, and put them together again."""
+    w, _, _, z = quaternion_from_matrix(rotation)
+    twist = (2 * np.arctan2(z, w) + np.pi) % (2 * np.pi) - np.pi
+    swing = rotvec_from_matrix(rotation @ matrix_from_rotvec(np.array([0, 0, -twist])))
+    lift = np.linalg.norm(swing)
+    azimuth_deg = np.degrees(np.arctan2(-side * swing[1], -swing[0]))
+    swing = swing * min(1.0, np.radians(np.interp(azimuth_deg, azimuths_deg, most_deg)) / max(lift, 1e-12))
+    twist = side * np.clip(side * twist, *twists)
+    return matrix_from_rotvec(swing) @ matrix_from_rotvec(np.array([0, 0, twist]))
 
 
 def _read_clip(file: Path) -> Clip:
