@@ -1,4 +1,4 @@
-"""Opens the engine that a recipe names; bpy is imported only when it is needed."""
+"""Opens the engine that a recipe names; bpy and pyrender are imported only when they are needed."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from posecore.errors import UserError
 from synthgen.painter import PainterRenderer
 from synthgen.recipe import EngineRecipe
 from synthgen.renderer import Renderer, RenderSettings
+
+_PACKAGES = {"cycles": "bpy", "pyrender": "pyrender"}
 
 
 def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threads: int) -> Renderer:
@@ -19,6 +21,11 @@ def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threa
     match engine.name:
         case "painter":
             return PainterRenderer()
+        case "pyrender":
+            require_engine(engine)
+            from synthgen.pyrender_engine import PyrenderRenderer
+
+            return PyrenderRenderer(asset_path, threads)
         case "cycles":
             require_engine(engine)
             from synthgen.blender.cycles import CyclesRenderer
@@ -29,7 +36,9 @@ def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threa
 
 def require_engine(engine: EngineRecipe) -> None:
     """Raise UserError if the engine's package is missing, without importing it."""
-    if engine.name == "cycles" and importlib.util.find_spec("bpy") is None:
+    package = _PACKAGES.get(engine.name)
+    if package and importlib.util.find_spec(package) is None:
         raise UserError(
-            "engine.name: cycles needs Blender's bpy, which is not installed; install posesynth[render] on Python 3.11"
+            f"engine.name: {engine.name} needs the package {package}, which is not installed; "
+            "install posesynth[render] on Python 3.11"
         )

@@ -1,0 +1,101 @@
+"""The pyrender engine against rays through the same geometry, and against Blender."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from posecore.errors import UserError
+from synthgen import catalog
+from synthgen.engines import open_renderer
+from synthgen.labels import label
+from synthgen.library import SubjectLibrary
+from synthgen.painter import PainterRenderer
+from synthgen.recipe import Recipe, load_recipe
+from synthgen.renderer import Passes, Renderer
+from synthgen.sampling.scene import sample_scene
+from synthgen.stage import Stage, build_stage
+from synthgen.triangle_finder import TriangleFinder
+from synthgen.validate import sample_problems
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    size = ("image.width=160", "image.height=120")
+    return load_recipe("humans_dr", ("engine.name=pyrender", "world.occluders=1", "group.count=2", *size))
+
+
+@pytest.fixture(scope="module")
+def stages(recipe: Recipe, library: SubjectLibrary) -> list[Stage]:
+    return [build_stage(sample_scene(recipe, scene, library.clip_durations_s), library) for scene in (0, 1, 2)]
+
+
+def views(renderer: Renderer, stages: list[Stage]) -> list[Passes]:
+    passes = []
+    for stage in stages:
+        renderer.set_stage(stage)
+        passes.append(renderer.render(0, 0))
+    renderer.close()
+    return passes
+
+
+@pytest.fixture(scope="module")
+def rendered(recipe: Recipe, stages: list[Stage]) -> list[Passes]:
+    return views(open_renderer(recipe.engine, catalog.asset_path, threads=1), stages)
+
+
+def test_passes_are_those_of_rays_through_pixel_centres(rendered: list[Passes], stages: list[Stage]) -> None:
+    for ours, cast in zip(rendered, views(PainterRenderer(), stages), strict=True):
+        assert (ours.instances == cast.instances).mean() > 0.9995
+        assert (ours.parts == cast.parts).mean() > 0.999
+        assert (np.isfinite(ours.depth_m) == np.isfinite(cast.depth_m)).mean() > 0.9995
+        both = (ours.instances == cast.instances) & np.isfinite(ours.depth_m) & np.isfinite(cast.depth_m)
+        assert np.quantile(np.abs(ours.depth_m[both] - cast.depth_m[both]), 0.995) < 0.001
+        assert np.quantile((ours.normals * cast.normals).sum(axis=2)[both], 0.005) > 0.99
+
+
+def test_rendering_again_gives_the_same_bits(rendered: list[Passes], recipe: Recipe, stages: list[Stage]) -> None:
+    again = views(open_renderer(recipe.engine, catalog.asset_path, threads=2), stages[::-1])[::-1]
+    for first, second in zip(rendered, again, strict=True):
+        for name in ("radiance", "instances", "depth_m", "parts", "normals"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_labelled_samples_are_sound(rendered: list[Passes], recipe: Recipe, stages: list[Stage]) -> None:
+    for stage, passes in zip(stages, rendered, strict=True):
+        sample = label(stage, passes, 0, 0, recipe, {"recipe_hash": recipe.hash})
+        assert sample_problems(sample) == []
+        assert sample.image.std() > 8 and 20 < sample.image.mean() < 235
+
+
+def test_silhouettes_are_smooth_in_the_picture_but_not_in_the_mask(rendered: list[Passes]) -> None:
+    for passes in rendered:
+        assert np.isfinite(passes.radiance).all() and passes.radiance.min() >= 0
+        lengths = np.linalg.norm(passes.normals, axis=2)
+        assert np.allclose(lengths[np.isfinite(passes.depth_m)], 1, atol=1e-4)
+        assert set(np.unique(passes.instances)) <= {0, 1, 2}
+
+
+def test_without_its_library_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
+    with pytest.raises(UserError, match=r"libEGL\.so\.1 is not here; on Debian or Ubuntu install libegl1"):
+        TriangleFinder()
+
+
+@pytest.mark.blender
+def test_masks_and_depth_agree_with_blender(rendered: list[Passes], recipe: Recipe, stages: list[Stage]) -> None:
+    cycles = load_recipe("humans_dr", ("engine.samples=1", "engine.denoise=false")).engine
+    for ours, blender in zip(
+        rendered, views(open_renderer(cycles, catalog.asset_path, threads=2), stages), strict=True
+    ):
+        for subject in (1, 2):
+            first, second = ours.instances == subject, blender.instances == subject
+            assert (first & second).sum() >= 0.97 * (first | second).sum()
+            both = first & second
+            if both.any():
+                assert np.quantile(np.abs(ours.depth_m[both] - blender.depth_m[both]), 0.99) < 0.01
+                assert (ours.parts == blender.parts)[both].mean() > 0.99
