@@ -24,6 +24,7 @@ _LANDMARKS = {
     "left_knee": 25, "right_knee": 26, "left_ankle": 27, "right_ankle": 28,
 }  # fmt: skip
 _SHARE_OF_TORSO = 0.2
+_BORDER = 0.2  # grey round each picture, share of its side: the detector looks for people with something round them
 _NUM_WORST = 20
 _TILE_PX = 256
 
@@ -40,14 +41,16 @@ def main() -> None:
     found, by_joint, by_level, ranked = 0, defaultdict(list), defaultdict(list), []
     for path, names, keypoints in people:
         image = cv2.imread(str(path))
-        result = detector.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        border = round(_BORDER * image.shape[0])
+        framed = cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+        result = detector.process(cv2.cvtColor(framed, cv2.COLOR_BGR2RGB))
         if result.pose_landmarks is None:
             ranked.append((-1.0, path, image, keypoints, None))
             continue
         found += 1
         landmarks = result.pose_landmarks.landmark
         estimate = np.array([(landmarks[_LANDMARKS[n]].x, landmarks[_LANDMARKS[n]].y) for n in names])
-        estimate *= [image.shape[1], image.shape[0]]
+        estimate = estimate * [framed.shape[1], framed.shape[0]] - border
         error = np.linalg.norm(estimate - keypoints[:, :2], axis=1) / torso_px(names, keypoints)
         labelled = keypoints[:, 2] > 0
         for name, level, value in zip(np.array(names)[labelled], keypoints[labelled, 2], error[labelled], strict=True):
