@@ -17,8 +17,8 @@ import numpy as np
 from posecore.transforms import global_from_local, matrix_from_rotvec
 from synthgen.subjects.mocap import DRIVER_PARENTS, DRIVERS, align, figure_joints
 
-# What stands on the ground: the soles of these feet, whatever lies lowest, or what the clip stands on.
-Support = Literal["feet", "left_foot", "ground", "clip"]
+# What is on the ground: soles, shins, seat and feet, whatever lies lowest, or what the clip stands on.
+Support = Literal["feet", "left_foot", "knees", "left_foot_and_right_knee", "seat", "ground", "clip"]
 
 # Share of the body's mass that moves with a driver, and how far its centre lies above the driver's joint (m, on the
 # figure of mocap.py, limbs hanging down): Winter, Biomechanics and Motor Control of Human Movement, table 4.1.
@@ -29,7 +29,9 @@ _MASSES = {
 _SOLE_CENTRE_M = np.array([0.0, -0.05, -0.07])  # from the ankle
 _BALANCING_STEPS = 4
 _MOST_EXTRA_FLEXION_RAD = 1.2
+_MOST_DROP_RAD = 1.2
 _THIGH_M, _SHIN_M = 0.422, 0.410
+_ANKLE_HEIGHT_M, _KNEE_RADIUS_M, _SEAT_HEIGHT_M = 0.07, 0.055, 0.11
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,30 @@ def overlay(local: np.ndarray, free: FreePose) -> np.ndarray:
     return result
 
 
-def stand(local: np.ndarray, support: Support) -> np.ndarray:
-    """Global rotations [D,3,3] of a body that stands on its feet, from local ones.
+def support(local: np.ndarray, on: Support) -> np.ndarray:
+    """Global rotations [D,3,3], from local ones, of a body that stands, kneels or sits on the ground.
 
-    The longer leg bends until both ankles are as low, the body leans until its centre of mass is above its soles, and
-    the ankles turn the soles flat; four rounds. Where an ankle does not turn so far, limit_joints lifts the heel.
+    The clip's and a lying body's stay as they are. Hips and knees may end up to some degrees outside their limits.
     """
-    sides = ("left",) if support == "left_foot" else ("left", "right")
     pose = global_from_local(local, DRIVER_PARENTS)
+    match on:
+        case "feet":
+            return _stand(pose, ("left", "right"))
+        case "left_foot":
+            return _stand(pose, ("left",))
+        case "knees":
+            return _lay_shins(pose, ("left", "right"))
+        case "left_foot_and_right_knee":
+            return _step_out(_lay_shins(pose, ("right",)))
+        case "seat":
+            return _drop_leg(_drop_leg(pose, "left"), "right")
+        case "ground" | "clip":
+            return pose
+
+
+def _stand(pose: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
+    """The longer leg bends until both ankles are as low, the body leans until its centre of mass is above its soles,
+    and the ankles turn the soles flat; some rounds."""
     for _ in range(_BALANCING_STEPS):
         if len(sides) == 2:
             pose = _even_legs(pose)
@@ -98,6 +116,38 @@ def stand(local: np.ndarray, support: Support) -> np.ndarray:
         for side in sides:
             pose[_ankle(side)] = _flat(pose[DRIVERS.index(f"{side}_knee")])
     return pose
+
+
+def _lay_shins(pose: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
+    """Turn the body until the shins are level."""
+    shin = -np.mean([pose[DRIVERS.index(f"{side}_knee"), :, 2] for side in sides], axis=0)
+    return align(shin, np.array([shin[0], shin[1], 0.0])) @ pose
+
+
+def _step_out(pose: np.ndarray) -> np.ndarray:
+    """Set the left sole flat on the ground that the right knee kneels on."""
+    ground_z = figure_joints(pose)[DRIVERS.index("right_knee"), 2] - _KNEE_RADIUS_M
+    pose = _bend_leg(pose, "left", -ground_z - _ANKLE_HEIGHT_M)
+    pose[_ankle("left")] = _flat(pose[DRIVERS.index("left_knee")])
+    return pose
+
+
+def _drop_leg(pose: np.ndarray, side: str) -> np.ndarray:
+    """Turn a sitting body's leg as a whole up or down until its lowest point is as low as the seat."""
+    chain = [DRIVERS.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")]
+    hip, knee, ankle = figure_joints(pose)[chain]
+    foot = pose[chain[2]]
+    points = np.array([knee, ankle + foot @ [0, 0.04, -0.05], ankle + foot @ [0, -0.13, -0.04]]) - hip
+    ahead = np.array([*(ankle - hip)[:2], 0.0])
+    axis = np.cross(ahead / np.linalg.norm(ahead), [0.0, 0.0, 1.0])
+    low, high = -_MOST_DROP_RAD, _MOST_DROP_RAD
+    for _ in range(16):
+        middle = (low + high) / 2
+        lowest = hip[2] + (points @ matrix_from_rotvec(axis * middle).T)[:, 2].min()
+        low, high = (middle, high) if lowest < -_SEAT_HEIGHT_M else (low, middle)
+    result = pose.copy()
+    result[chain] = matrix_from_rotvec(axis * low) @ pose[chain]
+    return result
 
 
 def _ankle(side: str) -> int:
@@ -121,30 +171,38 @@ def _centre_of_mass(pose: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _even_legs(pose: np.ndarray) -> np.ndarray:
-    """Bend hip and knee of the leg that reaches lower until it reaches as low as the other.
+    """Bend the leg that reaches lower until it reaches as low as the other."""
+    drops = {side: _drop(pose, side, 0.0) for side in ("left", "right")}
+    longer, wanted = max(drops, key=drops.get), min(drops.values())
+    return _bend_leg(pose, longer, wanted)
+
+
+def _bend_leg(pose: np.ndarray, side: str, drop_m: float) -> np.ndarray:
+    """Bend or straighten hip and knee until the ankle is drop_m below the pelvis, or as near to it as they go.
 
     A turn of the thigh by -d and of the knee by 2 d about x keeps the foot below the hip; d is found by bisection.
     """
-    drops = {side: _drop(pose, side, 0.0) for side in ("left", "right")}
-    longer = max(drops, key=drops.get)
-    wanted = min(drops.values())
-    low, high = 0.0, _MOST_EXTRA_FLEXION_RAD
+    hip, knee = DRIVERS.index(f"{side}_hip"), DRIVERS.index(f"{side}_knee")
+    shin_from_thigh = pose[hip].T @ pose[knee]
+    flexion = np.arctan2(shin_from_thigh[2, 1], shin_from_thigh[2, 2])
+    low, high = -max(flexion, 0) / 2, _MOST_EXTRA_FLEXION_RAD
     for _ in range(16):
         middle = (low + high) / 2
-        low, high = (middle, high) if _drop(pose, longer, middle) > wanted else (low, middle)
-    hip, knee = DRIVERS.index(f"{longer}_hip"), DRIVERS.index(f"{longer}_knee")
-    result = pose.copy()
+        low, high = (middle, high) if _drop(pose, side, middle) > drop_m else (low, middle)
     bend = matrix_from_rotvec(np.array([low, 0, 0]))
-    shin_from_thigh = pose[hip].T @ pose[knee]
+    result = pose.copy()
     result[hip] = pose[hip] @ bend.T
     result[knee] = result[hip] @ bend @ bend @ shin_from_thigh
     return result
 
 
 def _drop(pose: np.ndarray, side: str, flexion: float) -> float:
-    """How far the ankle is below the pelvis once the thigh turns by -flexion and the knee by twice that."""
+    """How far the ankle is below the pelvis once the thigh turns by -flexion and the knee by twice that, m."""
     thigh, shin = pose[DRIVERS.index(f"{side}_hip")], pose[DRIVERS.index(f"{side}_knee")]
-    back = matrix_from_rotvec(np.array([flexion, 0, 0]))
-    turned_shin = thigh @ back @ (thigh.T @ shin)
-    hip_z = (pose[0] @ np.array([0.085 if side == "left" else -0.085, 0, 0]))[2]
-    return float(_THIGH_M * (thigh @ back.T)[2, 2] + _SHIN_M * turned_shin[2, 2] - hip_z)
+    sine, cosine = np.sin(flexion), np.cos(flexion)
+    # third columns of thigh @ R_x(-flexion) and thigh @ R_x(flexion) @ thigh.T @ shin: only z of the limb's axis counts
+    thigh_z = cosine * thigh[2, 2] + sine * thigh[2, 1]
+    x, y, z = thigh.T @ shin[:, 2]
+    shin_z = thigh[2] @ np.array([x, cosine * y - sine * z, sine * y + cosine * z])
+    hip_z = pose[0, 2, 0] * (0.085 if side == "left" else -0.085)
+    return float(_THIGH_M * thigh_z + _SHIN_M * shin_z - hip_z)

@@ -25,6 +25,7 @@ from synthgen.subjects.human_pose import (
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
+from synthgen.subjects.resting import tip_to_rest
 from synthgen.subjects.skinning import bone_positions, skin
 
 # Where each joint of the skeleton `human` lies: a mean of bone heads, or a surface keypoint of the baked body.
@@ -46,6 +47,17 @@ _ROTATION_BONES = {
     "head_top": "head", "left_heel": "foot.L", "left_big_toe": "toe1-1.L", "left_small_toe": "toe5-1.L",
     "left_thumb": "finger1-2.L", "left_index": "finger2-1.L", "left_pinky": "finger5-1.L",
 }  # fmt: skip
+# Share of the mass that lies in the middle between bone heads: Winter, Biomechanics and Motor Control of Human
+# Movement, table 4.1.
+_MASSES = {("spine05", "spine02"): 0.25, ("spine02", "neck01"): 0.247, ("head", "eye.L", "eye.R"): 0.081}
+for _end in "LR":
+    _MASSES |= {
+        (f"upperarm01.{_end}", f"lowerarm01.{_end}"): 0.028,
+        (f"lowerarm01.{_end}", f"wrist.{_end}", f"finger3-1.{_end}"): 0.022,
+        (f"upperleg01.{_end}", f"lowerleg01.{_end}"): 0.1,
+        (f"lowerleg01.{_end}", f"foot.{_end}"): 0.061,
+    }
+_RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +106,15 @@ def pose_human(
     positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
     vertices = skin(figure.dressed.vertices, figure.dressed.weights, figure.heads, rotations, positions)
     markers = skin(figure.markers, figure.marker_weights, figure.heads, rotations, positions)
+    joints = figure.joint_from_points @ np.concatenate([positions, markers])
+    if struck.most_tip_rad:
+        points = vertices[::_RESTING_STEP]
+        turn = tip_to_rest(points, _centre_of_mass(body, positions), struck.most_tip_rad)
+        vertices = (vertices - joints[0]) @ turn.T.astype(np.float32) + joints[0].astype(np.float32)
+        joints = (joints - joints[0]) @ turn.T + joints[0]
+        rotations = turn @ rotations
     ground_z = float(vertices[:, 2].min()) - leg_m * struck.clearance_legs
     vertices[:, 2] -= ground_z
-    joints = figure.joint_from_points @ np.concatenate([positions, markers])
     joints[:, 2] -= ground_z
     skeleton = load_skeleton("human")
     carried = rotations[[body.bone(_sided(_ROTATION_BONES, name)) for name in skeleton.joints]]
@@ -112,6 +130,14 @@ def pose_human(
         limb_radius_m=figure.limb_radius_m,
         skeleton="human",
     )
+
+
+def _centre_of_mass(body: HumanBody, positions: np.ndarray) -> np.ndarray:
+    """[3] m, from the bones' heads [B,3]."""
+    total = np.zeros(3)
+    for bones, mass in _MASSES.items():
+        total += mass * np.mean([positions[body.bone(name)] for name in bones], axis=0)
+    return total
 
 
 def _sided(table: dict, joint: str):

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from posecore.transforms import global_from_local, matrix_from_rotvec
-from synthgen.subjects.free_pose import FreePose, overlay, stand
+from posecore.transforms import matrix_from_rotvec
+from synthgen.subjects.free_pose import FreePose, overlay, support
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import (
-    DRIVER_PARENTS,
     DRIVERS,
     FIGURE_LEG_M,
     MIRROR,
@@ -42,6 +41,7 @@ _FINGER_CURLS_RAD = (1.25, 1.65, 1.0)
 _THUMB_CURLS_RAD = (0.3, 0.6, 0.9)
 _THUMB_ACROSS_RAD = 0.9
 _SPREADS_RAD = (0.25, 0.05, -0.15, -0.35)  # index to little finger, towards the index's side
+_MOST_TIP_RAD = 0.45  # of a body that kneels or sits; one that would topple further holds itself
 _TOE_REACH_M = 0.08
 _MOST_TOE_BEND_RAD = 0.9
 
@@ -111,13 +111,13 @@ class Figure:
         drivers: [D,3,3] global rotations of mocap.DRIVERS.
         travel_legs: [2] how far the pelvis has moved along x and y since the sequence began, in lengths of the leg.
         clearance_legs: how far the body's lowest point is above the ground, in lengths of the leg.
-        tips: whether the body is to be tipped until it rests on the ground.
+        most_tip_rad: how far the body may be tipped to rest on the ground.
     """
 
     drivers: np.ndarray
     travel_legs: np.ndarray
     clearance_legs: float
-    tips: bool
+    most_tip_rad: float
 
 
 def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
@@ -128,24 +128,23 @@ def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
     """
     now = _moment(clips, pose, pose.elapsed_s)
     begun = _moment(clips, pose, 0.0) if pose.elapsed_s else now
-    support = "clip" if pose.free is None else pose.free.support
+    on = "clip" if pose.free is None else pose.free.support
     local, first_root = now.local, begun.local[0]
     if pose.free is not None:
         first_root = overlay(begun.local, pose.free)[0]
         local = _overlay_moving(now.local, pose)
     local = limit_joints(turn_joints(local, pose.jitter))
-    stands = support in ("feet", "left_foot")
-    drivers = stand(local, support) if stands else global_from_local(local, DRIVER_PARENTS)
+    drivers = support(local, on)
     travel_m = now.travel_m - begun.travel_m
     if pose.mirrored:
         drivers, first_root, travel_m = mirror_pose(drivers), MIRROR @ first_root @ MIRROR, travel_m * [-1, 1]
     turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg) - heading(first_root)]))
-    moves = float(support == "clip")
+    moves = float(on == "clip")
     return Figure(
         drivers=turn @ drivers,
         travel_legs=moves * (turn[:2, :2] @ travel_m) / FIGURE_LEG_M,
         clearance_legs=moves * now.clearance_m / FIGURE_LEG_M,
-        tips=support == "ground",
+        most_tip_rad={"clip": 0.0, "feet": 0.0, "left_foot": 0.0, "ground": np.pi}.get(on, _MOST_TIP_RAD),
     )
 
 

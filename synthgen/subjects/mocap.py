@@ -47,7 +47,7 @@ _HINGES = {"knee": (0.0, 2.7, 0.2), "elbow": (-2.6, 0.0, 0.7)}
 # Limbs: how far they rise from hanging down (degrees) by the azimuth in which they point then (0 ahead, 90 outwards,
 # 180 behind), and the range of their twist (radians, + outwards).
 _LIMBS = {
-    "hip": ((-180, -135, -90, -45, -30, 0, 45, 90, 135, 180), (30, 30, 35, 80, 115, 140, 130, 70, 45, 30), (-0.9, 1.2)),
+    "hip": ((-180, -135, -90, -45, -30, 0, 45, 90, 135, 180), (30, 30, 35, 80, 115, 140, 130, 70, 45, 30), (-0.9, 1.4)),
     "shoulder": (
         (-180, -135, -90, -45, -30, 0, 90, 115, 135, 160, 180),
         (60, 45, 60, 125, 145, 178, 178, 150, 90, 75, 60),

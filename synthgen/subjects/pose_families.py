@@ -96,7 +96,7 @@ POSTURES: dict[str, Posture] = {
         _NO_TURN | _BENT_BACK | _LEVEL_FEET | {"hip": ((35, 110), (0, 15), (0, 15)), "knee": ((0, 30),)},
     ),
     "kneel": Posture(
-        "ground",
+        "knees",
         0.85,
         {"root": ((0, 12), (0, 0), (0, 0))}
         | _UPRIGHT_BACK
@@ -104,14 +104,14 @@ POSTURES: dict[str, Posture] = {
         | {"hip": ((0, 25), (0, 60), (-5, 15)), "knee": ((90, 112),)},
     ),
     "kneel_on_heels": Posture(
-        "ground",
+        "knees",
         0.9,
         {"root": ((0, 15), (0, 0), (0, 0))}
         | _UPRIGHT_BACK
         | {"hip": ((58, 78), (0, 25), (0, 15)), "knee": ((142, 153),), "ankle": ((35, 55), (0, 0), (0, 0))},
     ),
     "half_kneel": Posture(
-        "ground",
+        "left_foot_and_right_knee",
         0,
         {"root": ((0, 15), (0, 0), (0, 0))}
         | _UPRIGHT_BACK
@@ -125,25 +125,25 @@ POSTURES: dict[str, Posture] = {
         },
     ),
     "sit": Posture(
-        "ground",
+        "seat",
         0.6,
-        {"root": ((-25, 5), (-5, 5), (0, 0))}
+        {"root": ((-12, 12), (-5, 5), (0, 0))}
         | _UPRIGHT_BACK
         | _EASY_FEET
         | {"hip": ((65, 100), (0, 30), (0, 35)), "knee": ((0, 70),)},
     ),
     "sit_crossed": Posture(
-        "ground",
+        "seat",
         0.85,
-        {"root": ((-15, 5), (0, 0), (0, 0))}
+        {"root": ((-8, 10), (0, 0), (0, 0))}
         | _BENT_BACK
         | _EASY_FEET
-        | {"hip": ((82, 98), (42, 60), (40, 62)), "knee": ((112, 138),)},
+        | {"hip": ((70, 86), (45, 62), (62, 80)), "knee": ((115, 140),)},
     ),
     "sit_knees_up": Posture(
-        "ground",
+        "seat",
         0.8,
-        {"root": ((-30, -5), (0, 0), (0, 0))}
+        {"root": ((-15, 5), (0, 0), (0, 0))}
         | _BENT_BACK
         | _EASY_FEET
         | {"hip": ((95, 128), (0, 20), (0, 10)), "knee": ((85, 130),)},
