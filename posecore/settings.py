@@ -48,7 +48,7 @@ def load_settings(
     """Read settings by name or path into a strict model.
 
     A file may say `extends: NAME` and then only what differs. Sections are merged field by field; replaced as a whole
-    are a section of another variant (its `kind` or `name` differs) and one with a key in `whole`.
+    are a section of another variant (its `kind`, `name` or `body` differs) and one with a key in `whole`.
 
     Args:
         folder, what: see `find_settings`. overrides: "a.b=value" strings, applied last; values are YAML.
@@ -81,7 +81,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], whole: frozenset[str])
     for name, value in changes.items():
         before = base.get(name)
         is_section = isinstance(before, dict) and isinstance(value, dict) and not whole & {*before, *value}
-        if is_section and all(value.get(key, before.get(key)) == before.get(key) for key in ("kind", "name")):
+        if is_section and all(value.get(key, before.get(key)) == before.get(key) for key in ("kind", "name", "body")):
             merged[name] = _merge(before, value, whole)
         else:
             merged[name] = value
@@ -171,6 +171,6 @@ def _nested_models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> list[str]:
-    """Values of the fields that allow only one: what a discriminated union tells its members apart by."""
+    """Values that the fields allow by name, such as kinds: what a discriminated union tells its members apart by."""
     literals = [get_args(f.annotation) for f in model.model_fields.values() if get_origin(f.annotation) is Literal]
-    return [str(values[0]) for values in literals if len(values) == 1]
+    return [str(value) for values in literals for value in values]

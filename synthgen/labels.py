@@ -70,6 +70,17 @@ def _is_before(camera: Camera, posed: PosedSubject) -> bool:
     return bool((transform_points(camera.cam_from_world, posed.joints_world)[:, 2] > _NEAREST_M).all())
 
 
+def _named_numbers(values: dict[str, object]) -> dict[str, float]:
+    """Every number of a shape by name; those of a tuple are counted: betas_0, betas_1."""
+    named: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, tuple):
+            named |= {f"{name}_{place}": float(number) for place, number in enumerate(value)}
+        else:
+            named[name] = float(value)
+    return named
+
+
 def _label_subject(stage: Stage, passes: Passes, frame: int, view: int, number: int) -> Subject:
     """The labels of one subject, by its number in the stage, 0 and up."""
     subject, posed, camera = stage.spec.subjects[number], stage.subjects[frame][number], stage.cameras[view]
@@ -88,5 +99,5 @@ def _label_subject(stage: Stage, passes: Passes, frame: int, view: int, number: 
         box_px=tight_box(passes.instances == number + 1),
         occlusion=occlusion,
         truncation=truncation,
-        shape={name: float(value) for name, value in vars(subject.shape).items()},
+        shape=_named_numbers(vars(subject.shape)),
     )

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from synthgen.scene import HumanSpec, PoseSpec, QuadrupedSpec, SubjectSpec
+from synthgen.scene import HumanSpec, PoseSpec, QuadrupedSpec, SmplSpec, SubjectSpec
 from synthgen.subjects.human import pose_human
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.quadruped import QuadrupedBody, pose_quadruped
+from synthgen.subjects.smpl import SmplBody, pose_smpl
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class SubjectLibrary:
     human: HumanBody | None = None
     clips: dict[str, Clip] | None = None
     quadruped: QuadrupedBody | None = None
+    smpl: dict[str, SmplBody] | None = None
 
     @property
     def clip_durations_s(self) -> dict[str, float]:
@@ -36,5 +38,8 @@ def pose_subject(
     match subject:
         case HumanSpec():
             return pose_human(library.human, library.clips, subject.shape, subject.wardrobe, pose, position_m)
+        case SmplSpec():
+            body = library.smpl[subject.model]
+            return pose_smpl(body, library.clips, subject.shape, subject.outfit, pose, position_m)
         case QuadrupedSpec():
             return pose_quadruped(library.quadruped, subject.shape, pose, position_m)

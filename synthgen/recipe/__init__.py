@@ -8,13 +8,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from posecore.resources import resource_dir
 from posecore.settings import load_settings
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.scene import CameraRecipe, GroupRecipe, LightRecipe, SensorRecipe, WorldRecipe
+from synthgen.recipe.smpl import SmplRecipe
 from synthgen.recipe.strict import Strict
 
 _TAGS = frozenset({"uniform", "log_uniform", "normal", "choice"})  # of distributions
@@ -48,6 +49,32 @@ class LimitsRecipe(Strict):
     truncation: float = Field(0.6, ge=0, le=1)
 
 
+def _of_known_kind(subject: Any) -> Any:
+    kind = _field(subject, "kind")
+    if kind not in ("human", "quadruped"):
+        raise ValueError(f"kind must be human or quadruped, got {kind!r}")
+    return subject
+
+
+def _subject_tag(subject: Any) -> str:
+    """Which recipe a subject's section is: people on the packaged body or on one of the user's, or animals."""
+    kind = _field(subject, "kind")
+    return "smpl" if kind == "human" and _field(subject, "body") not in (None, "anny") else kind
+
+
+def _field(subject: Any, name: str) -> Any:
+    return subject.get(name) if isinstance(subject, dict) else getattr(subject, name, None)
+
+
+SubjectRecipe = Annotated[
+    Annotated[HumanRecipe, Tag("human")]
+    | Annotated[SmplRecipe, Tag("smpl")]
+    | Annotated[QuadrupedRecipe, Tag("quadruped")],
+    Discriminator(_subject_tag),
+    BeforeValidator(_of_known_kind),
+]
+
+
 class Recipe(Strict):
     """A whole recipe."""
 
@@ -63,7 +90,7 @@ class Recipe(Strict):
     motion: Literal["still", "clip"] = "still"
     frame_rate_hz: float = Field(25.0, gt=0, le=1000, description="of the frames of a scene, if they follow a motion")
     group: GroupRecipe = GroupRecipe()
-    subject: Annotated[HumanRecipe | QuadrupedRecipe, Field(discriminator="kind")]
+    subject: SubjectRecipe
     world: WorldRecipe
     lights: LightRecipe = LightRecipe()
     camera: CameraRecipe = CameraRecipe()

@@ -89,7 +89,7 @@ class ClothesRecipe(Strict):
 
 
 class HumanRecipe(Strict):
-    """People on the anny body."""
+    """People on the anny body; the bodies smpl, smplh and smplx have a recipe of their own (recipe/smpl.py)."""
 
     kind: Literal["human"]
     body: Literal["anny"] = "anny"

@@ -43,11 +43,11 @@ def sample_human(recipe: HumanRecipe, draws: Draws) -> HumanSpec:
         shape=HumanShape(**phenotypes),
         wardrobe=wardrobe,
         materials={
-            "skin": _sample_skin(draws.stream("skin")),
+            "skin": sample_skin(draws.stream("skin")),
             "lips": _sample_lips(draws.stream("skin")),
-            "hair": _sample_hair(draws.stream("hair_colour")),
+            "hair": sample_hair(draws.stream("hair_colour")),
             "eyes": plain((0.85, 0.83, 0.8), 0.25),
-            "iris": plain(_IRIS_COLOURS[draws.stream("iris").integers(len(_IRIS_COLOURS))], 0.2),
+            "iris": sample_iris(draws.stream("iris")),
             **fabrics,
         },
     )
@@ -69,14 +69,18 @@ def _sample_lips(rng: np.random.Generator) -> Material:
     return plain(as_colour(colour), 0.45)
 
 
-def _sample_skin(rng: np.random.Generator) -> Material:
+def sample_skin(rng: np.random.Generator) -> Material:
     colour = _skin_colour(rng)
     reddened = np.clip(colour * np.array([1.06, 0.93, 0.92]), 0, 1)
     roughness = float(rng.uniform(0.4, 0.7))
     return Material("noise", (as_colour(colour), as_colour(reddened)), 14.0, (0.0, 0.0, 0.0), roughness)
 
 
-def _sample_hair(rng: np.random.Generator) -> Material:
+def sample_iris(rng: np.random.Generator) -> Material:
+    return plain(_IRIS_COLOURS[rng.integers(len(_IRIS_COLOURS))], 0.2)
+
+
+def sample_hair(rng: np.random.Generator) -> Material:
     colour = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))]) * rng.uniform(0.7, 1.3)
     strands = np.clip(colour * rng.uniform(1.2, 1.9), 0, 1)
     roughness = float(rng.uniform(0.35, 0.7))

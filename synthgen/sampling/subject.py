@@ -5,26 +5,30 @@ from dataclasses import replace
 from synthgen.randomness import Draws
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
+from synthgen.recipe.smpl import SmplRecipe
 from synthgen.sampling.human import sample_human
 from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
+from synthgen.sampling.smpl import sample_smpl, sample_smpl_pose
 from synthgen.scene import PoseSpec, SubjectSpec
 from synthgen.subjects.gaits import CADENCE_HZ
 from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.quadruped import QuadrupedPose
 
 
-def sample_subject(recipe: HumanRecipe | QuadrupedRecipe, draws: Draws) -> SubjectSpec:
+def sample_subject(recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe, draws: Draws) -> SubjectSpec:
     """Everything about a subject that the frames of a scene share."""
     match recipe:
         case HumanRecipe():
             return sample_human(recipe, draws)
+        case SmplRecipe():
+            return sample_smpl(recipe, draws)
         case QuadrupedRecipe():
             return sample_quadruped(recipe, draws)
 
 
 def sample_pose(
-    recipe: HumanRecipe | QuadrupedRecipe,
+    recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe,
     clip_durations_s: dict[str, float],
     moves: bool,
     scene_draws: Draws,
@@ -40,6 +44,8 @@ def sample_pose(
     match recipe:
         case HumanRecipe():
             return sample_human_pose(recipe.pose, clip_durations_s, heading_deg, moves, draws)
+        case SmplRecipe():
+            return sample_smpl_pose(recipe, clip_durations_s, heading_deg, moves, draws)
         case QuadrupedRecipe():
             return sample_quadruped_pose(recipe, heading_deg, draws)
 

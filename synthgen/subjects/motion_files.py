@@ -6,7 +6,6 @@ BVH comes without a standard for names and axes: limbs are found by the usual na
 rest by the tree; the axes follow from the zero pose, in which a person must stand upright.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -104,11 +103,6 @@ def find_motion_files(name: str) -> tuple[str, ...]:
     if not found:
         raise ValueError(f"no .bvh or .npz file in {name!r} (paths start at the working directory)")
     return tuple(sorted(map(str, found)))
-
-
-def file_id(path: Path) -> str:
-    """Name and sha256 of a user's file, for provenance: tells which file it was, not where it lay."""
-    return f"{path.name}@sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def read_motion(path: Path) -> Clip:
