@@ -24,11 +24,18 @@ def matrix_from_rotation_6d(rotation_6d: np.ndarray) -> np.ndarray:
 
 def matrix_from_rotvec(rotvec: np.ndarray) -> np.ndarray:
     """[..., 3] rotation vectors in radians -> [..., 3, 3] (Rodrigues' formula)."""
-    rotvec = np.asarray(rotvec, dtype=np.float64)
-    angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
-    axis = rotvec / np.maximum(angle[..., 0], 1e-12)
-    cross = _cross_matrix(axis)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    x, y, z = _components(rotvec)
+    squared = x * x + y * y + z * z
+    angle = np.maximum(np.sqrt(squared), 1e-12)
+    sine, versine = np.sin(angle) / angle, 2 * (np.sin(angle / 2) / angle) ** 2
+    xy, xz, yz = versine * x * y, versine * x * z, versine * y * z
+    return _matrix(
+        [
+            [1 - versine * (y * y + z * z), xy - sine * z, xz + sine * y],
+            [xy + sine * z, 1 - versine * (x * x + z * z), yz - sine * x],
+            [xz - sine * y, yz + sine * x, 1 - versine * (x * x + y * y)],
+        ]
+    )
 
 
 def rotvec_from_matrix(matrix: np.ndarray) -> np.ndarray:
@@ -44,35 +51,28 @@ def rotvec_from_matrix(matrix: np.ndarray) -> np.ndarray:
 def quaternion_from_matrix(matrix: np.ndarray) -> np.ndarray:
     """[..., 3, 3] -> [..., 4] unit quaternions (w, x, y, z), sign free (Shepperd: largest component first)."""
     m = np.asarray(matrix, dtype=np.float64)
-    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    squares = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], axis=-1)
-    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
-    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
-    candidates = np.stack(
-        [
-            np.stack([squares[..., 0], wx, wy, wz], axis=-1),
-            np.stack([wx, squares[..., 1], xy, xz], axis=-1),
-            np.stack([wy, xy, squares[..., 2], yz], axis=-1),
-            np.stack([wz, xz, yz, squares[..., 3]], axis=-1),
-        ],
-        axis=-2,
+    (a, b, c), (d, e, f), (g, h, i) = m.tolist() if m.ndim == 2 else np.moveaxis(m, (-2, -1), (0, 1))
+    squares = 1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i
+    wx, wy, wz, xy, xz, yz = h - f, c - g, d - b, d + b, c + g, h + f
+    candidates = _matrix(
+        [[squares[0], wx, wy, wz], [wx, squares[1], xy, xz], [wy, xy, squares[2], yz], [wz, xz, yz, squares[3]]]
     )
-    largest = np.argmax(squares, axis=-1)[..., None, None]
+    largest = np.argmax(np.moveaxis(np.array(squares), 0, -1), axis=-1)[..., None, None]
     chosen = np.take_along_axis(candidates, largest, axis=-2)[..., 0, :]
-    return chosen / np.linalg.norm(chosen, axis=-1, keepdims=True)
+    return chosen / np.sqrt(np.einsum("...i,...i->...", chosen, chosen))[..., None]
 
 
 def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     """[..., 4] quaternions (w, x, y, z), normalised here -> [..., 3, 3]."""
-    q = np.asarray(quaternion, dtype=np.float64)
-    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    return np.stack(
+    w, x, y, z = _components(quaternion)
+    norm = np.sqrt(w * w + x * x + y * y + z * z)
+    w, x, y, z = w / norm, x / norm, y / norm, z / norm
+    return _matrix(
         [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=-1),
-            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=-1),
-            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=-1),
-        ],
-        axis=-2,
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
     )
 
 
@@ -115,12 +115,14 @@ def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ transform[:3, :3].T + transform[:3, 3]
 
 
-def _cross_matrix(vector: np.ndarray) -> np.ndarray:
-    x, y, z = np.moveaxis(vector, -1, 0)
-    zero = np.zeros_like(x)
-    rows = [
-        np.stack([zero, -z, y], axis=-1),
-        np.stack([z, zero, -x], axis=-1),
-        np.stack([-y, x, zero], axis=-1),
-    ]
-    return np.stack(rows, axis=-2)
+def _components(vectors: np.ndarray) -> list[float] | np.ndarray:
+    """The components of [..., n] vectors, each of its own. Of a single vector they are plain floats: poses are built
+    from thousands of these, and arithmetic on floats is many times as fast as on arrays of one number."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    return vectors.tolist() if vectors.ndim == 1 else np.moveaxis(vectors, -1, 0)
+
+
+def _matrix(rows: list[list]) -> np.ndarray:
+    """[..., R, C] from rows of components."""
+    matrix = np.array(rows)
+    return matrix if matrix.ndim == 2 else np.moveaxis(matrix, (0, 1), (-2, -1))

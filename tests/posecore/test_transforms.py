@@ -44,6 +44,14 @@ def test_half_turns_keep_their_axis_up_to_sign() -> None:
         )
 
 
+def test_a_single_rotation_is_the_same_as_one_of_many() -> None:
+    rotvecs = np.array([[0.3, -0.2, 0.9], [0, 0, 0], [1e-7, 0, -1e-7], [0, 3, 0.5]])
+    matrices = matrix_from_rotvec(rotvecs)
+    np.testing.assert_array_equal(matrices, [matrix_from_rotvec(rotvec) for rotvec in rotvecs])
+    np.testing.assert_array_equal(quaternion_from_matrix(matrices), [quaternion_from_matrix(m) for m in matrices])
+    np.testing.assert_allclose(rotvec_from_matrix(matrices), rotvecs, atol=1e-12)
+
+
 def test_6d_is_the_first_two_columns() -> None:
     matrix = matrix_from_rotvec(np.array([0.3, -0.2, 0.9]))
     np.testing.assert_array_equal(rotation_6d_from_matrix(matrix), [*matrix[:, 0], *matrix[:, 1]])
@@ -61,4 +69,5 @@ def test_rigid_inverse_takes_points_back() -> None:
     transform[:3, :3] = matrix_from_rotvec(np.array([0.4, 1.0, -0.3]))
     transform[:3, 3] = [1, -2, 3]
     points = np.arange(12.0).reshape(4, 3)
-    np.testing.assert_allclose(transform_points(invert_rigid(transform), transform_points(transform, points)), points)
+    there = transform_points(transform, points)
+    np.testing.assert_allclose(transform_points(invert_rigid(transform), there), points, atol=1e-12)
