@@ -187,7 +187,7 @@ def export(
 
 
 @app.command()
-def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
+def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]) -> None:
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest
     from synthgen.console import ProgressBar, console, error_console
@@ -200,7 +200,7 @@ def validate(data: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> N
             problems += 1
             error_console.print(_escape(problem))
     if problems:
-        error_console.print(f"{data}: {problems} problems")
+        error_console.print(_escape(f"{data}: {problems} problem{'s' if problems > 1 else ''}"))
         raise typer.Exit(1)
     console.print(f"{data}: {total} samples, no problems")
 

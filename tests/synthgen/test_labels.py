@@ -9,10 +9,10 @@ from synthgen.labels import label, reason_to_reject
 from synthgen.library import SubjectLibrary
 from synthgen.painter import PainterRenderer
 from synthgen.recipe import Recipe, load_recipe
+from synthgen.sample_checks import sample_problems
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import CameraSpec
 from synthgen.stage import build_stage
-from synthgen.validate import sample_problems
 
 HUMAN = load_skeleton("human")
 

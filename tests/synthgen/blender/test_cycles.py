@@ -12,10 +12,10 @@ from synthgen.library import SubjectLibrary
 from synthgen.rays import RayMesh, split_quads
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
+from synthgen.sample_checks import sample_problems
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
 from synthgen.surfaces import pixel_centres, pixel_directions
-from synthgen.validate import sample_problems
 
 pytestmark = pytest.mark.blender
 pytest.importorskip("bpy", reason="Blender's bpy is not installed")
