@@ -11,7 +11,7 @@ import numpy as np
 from posecore.transforms import invert_rigid, transform_points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Camera:
     """A calibrated view.
 

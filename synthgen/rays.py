@@ -3,11 +3,15 @@
 Distances count in lengths of the given direction: a direction whose planar depth is 1 m gives planar depths in metres.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
+
+from posecore.camera import Camera, project, unproject
+
+_GRID = 128  # cells a side that SeenMesh looks for triangles by
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,46 @@ class RayMesh:
         origins, directions = _rays(origins, directions)
         dists = np.full(len(origins), min(reach, 1e30), dtype=np.float32)
         return self._scene.run(origins, directions, dists, query="OCCLUDED") >= 0
+
+
+class SeenMesh:
+    """A mesh as one camera sees it, for rays through few of its pixels: only what lies near them goes into a tree.
+
+    Args:
+        vertices: [V, 3] world, metres. triangles: [T, 3].
+    """
+
+    def __init__(self, camera: Camera, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        self._camera, self._vertices, self._triangles = camera, vertices, triangles
+        corners_px = project(camera, vertices.astype(np.float64))[triangles]
+        behind = np.isnan(corners_px).any(axis=(1, 2))  # such a triangle may reach anywhere
+        self._low_px = np.where(behind[:, None], -np.inf, corners_px.min(axis=1))
+        self._high_px = np.where(behind[:, None], np.inf, corners_px.max(axis=1))
+
+    def first_hits(self, pixels: np.ndarray) -> Hits:
+        """Where the rays through pixels [N, 2] first meet the mesh; distances are planar depths in metres."""
+        near = self._near(pixels)
+        rays = unproject(self._camera.K, pixels, np.ones(len(pixels))) @ self._camera.cam_from_world[:3, :3]
+        corners = self._triangles[near]
+        mesh = RayMesh(self._vertices[corners].reshape(-1, 3), np.arange(corners.size).reshape(-1, 3))
+        hits = mesh.first_hits(self._camera.position_world, rays)
+        return replace(hits, triangle=np.where(hits.triangle >= 0, near[hits.triangle], -1))
+
+    def _near(self, pixels: np.ndarray) -> np.ndarray:
+        """Indices of the triangles whose boxes touch a cell of a coarse grid that holds one of the pixels; at least one
+        triangle, as the tree needs it."""
+        low = pixels.min(axis=0)
+        cell_px = max(float((pixels.max(axis=0) - low).max()) / _GRID, 1e-3)
+        taken = np.zeros((_GRID + 2, _GRID + 2), dtype=np.int32)  # a summed-area table with a border of zeros
+        x, y = ((pixels - low) / cell_px).astype(int).T
+        taken[y + 1, x + 1] = 1
+        taken = taken.cumsum(axis=0).cumsum(axis=1)
+        (x0, y0), (x1, y1) = (
+            np.clip(np.floor((corner - low) / cell_px) + edge, 0, _GRID + 1).astype(int).T
+            for corner, edge in ((self._low_px, 0), (self._high_px, 1))
+        )
+        near = np.flatnonzero(taken[y1, x1] - taken[y0, x1] - taken[y1, x0] + taken[y0, x0] > 0)
+        return near if len(near) else np.zeros(1, dtype=int)
 
 
 def split_quads(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

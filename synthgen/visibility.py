@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from posecore.camera import Camera, project_cam, unproject
+from posecore.camera import Camera, project_cam
 from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE, inside_frame
 from posecore.transforms import transform_points
-from synthgen.rays import RayMesh, split_quads
+from synthgen.rays import RayMesh, SeenMesh, split_quads
 from synthgen.renderer import Passes
 from synthgen.stage import Stage, Thing
 from synthgen.subjects.posed import PosedSubject
@@ -37,21 +37,27 @@ def joint_visibility(stage: Stage, frame: int, view: int, number: int) -> np.nda
     """Visibility [J] uint8 of the joints of subject `number` (0 and up), in the codes of posecore.sample."""
     subjects, camera = stage.subjects[frame], stage.cameras[view]
     subject, eye = subjects[number], camera.position_world
-    joints_px = project_cam(camera.K, transform_points(camera.cam_from_world, subject.joints_world))
+    joints_cam = transform_points(camera.cam_from_world, subject.joints_world)
+    joints_px, depth_m = project_cam(camera.K, joints_cam), joints_cam[:, 2]
     towards = subject.joints_world - eye  # a ray's distance is 1 at its joint
     metres = np.linalg.norm(towards, axis=1)
-    triangles = _triangles(subject)
-    own = _ray_mesh(subject).first_hits(eye, towards)
+    before = ~np.isnan(joints_px[:, 0])  # who is behind the camera is outside
+    own = _seen(subject, camera).first_hits(np.where(before[:, None], joints_px, 0))
+    own_distance = own.distance / np.where(before, depth_m, 1)
     others = np.full(len(towards), np.inf)
-    for mesh in (*(_ray_mesh(other) for other in subjects if other is not subject), *_things_mesh(stage.things)):
+    for other in subjects:
+        if other is not subject:
+            hits = _seen(other, camera).first_hits(np.where(before[:, None], joints_px, 0))
+            others = np.minimum(others, hits.distance / np.where(before, depth_m, 1))
+    for mesh in _things_mesh(stage.things):
         others = np.minimum(others, mesh.first_hits(eye, towards).distance)
 
     flesh = flesh_m(subject.limb_radius_m)
-    surface_rest = (subject.rest[triangles[own.triangle]] * own.weights[..., None]).sum(axis=1)
+    surface_rest = (subject.rest[_triangles(subject)[own.triangle]] * own.weights[..., None]).sum(axis=1)
     away_at_rest = np.linalg.norm(surface_rest - subject.joints_rest, axis=1)
-    is_flesh = ((1 - own.distance) * metres <= flesh) & (away_at_rest <= _REST_FACTOR * flesh)
-    by_self = (own.distance < 1) & ~is_flesh
-    by_other = (others < own.distance) & ((1 - others) * metres > _TOUCH_M)
+    is_flesh = ((1 - own_distance) * metres <= flesh) & (away_at_rest <= _REST_FACTOR * flesh)
+    by_self = (own_distance < 1) & ~is_flesh
+    by_other = (others < own_distance) & ((1 - others) * metres > _TOUCH_M)
     level = np.where(by_other, HIDDEN_BY_OTHER, np.where(by_self, HIDDEN_BY_SELF, VISIBLE))
     inside = inside_frame(joints_px, camera.width, camera.height)
     return np.where(inside, level, OUTSIDE).astype(np.uint8)
@@ -119,14 +125,13 @@ def _own_depth_m(subject: PosedSubject, camera: Camera, pixels: np.ndarray) -> n
     """Planar depth [N] of the subject alone at pixels [N, 2], infinite beside it."""
     if not len(pixels):
         return np.zeros(0)
-    directions = unproject(camera.K, pixels, np.ones(len(pixels))) @ camera.cam_from_world[:3, :3]
-    return _ray_mesh(subject).first_hits(camera.position_world, directions).distance
+    return _seen(subject, camera).first_hits(pixels).distance
 
 
-# The views of a moment and the subjects of a scene ask for the same meshes.
+# Joints, silhouettes and neighbours all ask for the same meshes.
 @lru_cache(maxsize=8)
-def _ray_mesh(subject: PosedSubject) -> RayMesh:
-    return RayMesh(subject.vertices, _triangles(subject))
+def _seen(subject: PosedSubject, camera: Camera) -> SeenMesh:
+    return SeenMesh(camera, subject.vertices, _triangles(subject))
 
 
 @lru_cache(maxsize=8)
