@@ -29,7 +29,7 @@ _SHIFT = 4  # cv2 takes fixed-point coordinates; 4 fractional bits keep sub-pixe
 _OUTLINE = (20, 20, 20)
 _INK = (60, 66, 74)
 _MARK_GROUND = (84, 90, 98)  # the midline's light grey must show on a white page
-_LABEL_PX = 13
+_LABEL_PX, _LEAST_LABEL_PX = 13, 8
 
 
 def draw_skeleton(
@@ -90,7 +90,7 @@ def contact_sheet(
     """Images [H, W, 3] of one size side by side, row by row, on a plain ground.
 
     Args:
-        labels: a line of words under each image, shrunk to fit its width.
+        labels: a line of words under each image, shrunk and then cut to fit its width.
     """
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)
@@ -107,8 +107,10 @@ def contact_sheet(
     for position, label in enumerate(labels):
         row, column = divmod(position, columns)
         size_px = _LABEL_PX
-        while size_px > 6 and _font(size_px).getlength(label) > width:
+        while size_px > _LEAST_LABEL_PX and _font(size_px).getlength(label) > width:
             size_px -= 1
+        while len(label) > 1 and _font(size_px).getlength(label) > width:
+            label = f"{label[:-2]}…"
         middle = gap_px + column * (width + gap_px) + width / 2, gap_px + row * cell_px + height + line_px / 2
         ImageDraw.Draw(canvas).text(middle, label, fill=_INK, font=_font(size_px), anchor="mm")
     return np.asarray(canvas)

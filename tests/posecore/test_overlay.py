@@ -1,6 +1,7 @@
 import numpy as np
 
-from posecore.overlay import SIDE_COLOURS, contact_sheet, draw_skeleton
+from posecore.overlay import SIDE_COLOURS, contact_sheet, draw_box, draw_skeleton, legend
+from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
 from posecore.skeleton import load_skeleton
 
 
@@ -26,3 +27,40 @@ def test_a_contact_sheet_holds_every_picture() -> None:
     sheet = contact_sheet(tiles, columns=2, gap_px=2)
     assert sheet.shape == (22, 22, 3)
     assert {10, 20, 30} <= set(np.unique(sheet).tolist())
+
+
+def test_a_joint_that_something_else_hides_is_ringed_in_a_colour_of_its_own() -> None:
+    skeleton = load_skeleton("h36m17")
+    joints = np.full((17, 2), np.nan)
+    joints[skeleton.index("left_knee")] = (16.5, 16.5)
+    green_of_blue = {}
+    for level in (HIDDEN_BY_OTHER, HIDDEN_BY_SELF, VISIBLE):
+        visibility = np.full(17, level)
+        drawn = draw_skeleton(np.zeros((32, 32, 3), np.uint8), joints, skeleton, visibility, thickness=3)
+        assert (drawn[16, 16].any()) == (level == VISIBLE)
+        _, green, blue = drawn.reshape(-1, 3).sum(axis=0, dtype=float)
+        green_of_blue[level] = green / blue
+    assert green_of_blue[HIDDEN_BY_OTHER] < 0.5 and green_of_blue[HIDDEN_BY_SELF] > 3 < green_of_blue[VISIBLE]
+    outside = draw_skeleton(np.zeros((32, 32, 3), np.uint8), joints, skeleton, np.full(17, OUTSIDE))
+    assert not outside.any()
+
+
+def test_a_box_lies_on_the_outermost_pixels_of_what_it_holds() -> None:
+    drawn = draw_box(np.zeros((20, 20, 3), np.uint8), np.array([4.0, 5, 8, 6]))
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 10, 4, 11)
+
+
+def test_labels_stand_under_their_pictures_and_leave_those_alone() -> None:
+    images = [np.full((20, 60, 3), value, np.uint8) for value in (10, 200)]
+    plain = contact_sheet(images, columns=2)
+    labelled = contact_sheet(images, columns=2, labels=["one", "a label much too long for so narrow a picture"])
+    assert labelled.shape[0] > plain.shape[0] and labelled.shape[1] == plain.shape[1]
+    assert np.array_equal(labelled[4:24], plain[4:24])
+    beneath = labelled[24:]
+    assert beneath[:, 4:64].min() < 150 and beneath[:, 68:128].min() < 150 and (beneath[:, 64:68] == 255).all()
+
+
+def test_the_legend_fits_any_width() -> None:
+    wide, narrow = legend(1200), legend(200)
+    assert wide.shape[1] == 1200 and narrow.shape[1] == 200 and narrow.shape[0] > 3 * wide.shape[0]
