@@ -4,6 +4,8 @@ The same patterns as synthgen.blender.materials, with its colours, scale and dir
 bricks lie where Blender puts them; noise and cells look alike but come from another random lattice. Colours are linear.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from posecore.transforms import matrix_from_rotvec
@@ -58,6 +60,7 @@ def _share_of_second(material: Material, place: np.ndarray) -> np.ndarray:
     raise ValueError(f"unknown pattern {material.pattern!r}")
 
 
+@lru_cache(maxsize=64)
 def _turn(turn_deg: tuple[float, float, float]) -> np.ndarray:
     """Rotation [3, 3] about x, then y, then z, as Blender's mapping node turns."""
     x, y, z = (matrix_from_rotvec(axis) for axis in np.diag(np.deg2rad(turn_deg)))

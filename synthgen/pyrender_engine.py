@@ -6,7 +6,11 @@ rest of the environment without shadows; no light from surface to surface, no re
 what is seen changes within a pixel.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,7 +23,7 @@ from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
 from synthgen.scene import LightSpec
 from synthgen.stage import Stage
-from synthgen.surfaces import Seen, Surfaces, gather_surfaces, pixel_directions, shading_normals, to_passes
+from synthgen.surfaces import Seen, Surfaces, blend, gather_surfaces, pixel_directions, shading_normals, to_passes
 from synthgen.triangle_finder import TriangleFinder
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
@@ -27,7 +31,7 @@ _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
 _LIFT_M = 0.002  # shadow rays start off the surface by this much, and 0.1% of its distance
 _MATT = 0.7  # roughness from which on there are no highlights
 _GLANCING = 0.04  # share of light that a non-metal mirrors when seen straight on
-_TENT = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
+_CORNERS = ((0, 0), (0, 2), (2, 0), (2, 2))  # of a pixel, from its first place
 
 
 class PyrenderRenderer:
@@ -35,7 +39,7 @@ class PyrenderRenderer:
 
     Args:
         asset_path: gives the file of an image asset (environment map, texture) by its id.
-        threads: of a software OpenGL; 0 takes all cores.
+        threads: 0 takes all cores.
 
     Raises:
         UserError: there is no OpenGL without a display here.
@@ -46,6 +50,8 @@ class PyrenderRenderer:
 
     def __init__(self, asset_path: Callable[[str], Path], threads: int = 0) -> None:
         self._asset_path = asset_path
+        self._num_threads = threads or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._num_threads)
         self._finder = TriangleFinder(threads)
         self._stage: Stage | None = None
         self._environments: dict[str, Environment] = {}
@@ -57,26 +63,45 @@ class PyrenderRenderer:
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
         surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
+        casters = self._threads.submit(RayMesh, surfaces.vertices, surfaces.triangles)
         triangle, rough_depth_m = self._finder.find(surfaces.vertices, surfaces.triangles, camera)
         edges = _edges(surfaces, triangle, rough_depth_m)
         needed = np.zeros(triangle.shape, dtype=bool)
-        for row, column in np.ndindex(3, 3):
+        for row, column in _CORNERS:
             needed[row : row + 2 * camera.height : 2, column : column + 2 * camera.width : 2] |= edges
         needed[1::2, 1::2] = True
         place = np.argwhere(needed)
-        directions = pixel_directions(camera, place[:, ::-1] / 2)
-        seen = _meet(surfaces, triangle[needed], camera, directions)
-        normals = shading_normals(surfaces, seen)
+        look = partial(self._look, surfaces, casters.result(), camera, _plane_factors(surfaces, camera))
+        shares = np.array_split(place, self._num_threads), np.array_split(triangle[needed], self._num_threads)
+        looked = list(self._threads.map(look, *shares))
         colours = np.zeros((*triangle.shape, 3), dtype=np.float32)
-        colours[needed] = self._radiance(surfaces, seen, normals, camera)
+        colours[needed] = np.concatenate([radiance for _, _, radiance in looked])
+        seen = Seen(*(np.concatenate([getattr(part, field.name) for part, _, _ in looked]) for field in fields(Seen)))
+        normals = np.concatenate([normals for _, normals, _ in looked])
         is_centre = (place % 2 == 1).all(axis=1)
-        centre = Seen(*(part[is_centre] for part in (seen.triangle, seen.depth_m, seen.weights, seen.directions)))
-        return to_passes(surfaces, centre, normals[is_centre], _smooth(colours, edges))
+        return to_passes(surfaces, _at(seen, is_centre), normals[is_centre], _smooth(colours, edges))
 
     def close(self) -> None:
+        self._threads.shutdown()
         self._finder.close()
 
-    def _radiance(self, surfaces: Surfaces, seen: Seen, normals: np.ndarray, camera: Camera) -> np.ndarray:
+    def _look(
+        self,
+        surfaces: Surfaces,
+        casters: RayMesh,
+        camera: Camera,
+        factors: np.ndarray,
+        place: np.ndarray,
+        triangle: np.ndarray,
+    ) -> tuple[Seen, np.ndarray, np.ndarray]:
+        """What places [N, 2] (row, column) see, given its triangles [N]; normals [N, 3] and radiance [N, 3] there."""
+        seen = _meet(factors, triangle, pixel_directions(camera, place[:, ::-1] / 2))
+        normals = shading_normals(surfaces, seen)
+        return seen, normals, self._radiance(surfaces, casters, camera, seen, normals)
+
+    def _radiance(
+        self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen, normals: np.ndarray
+    ) -> np.ndarray:
         """[N, 3] linear radiance towards the camera."""
         assert self._stage is not None
         spec = self._stage.spec
@@ -85,60 +110,48 @@ class PyrenderRenderer:
         result = np.empty((len(seen.triangle), 3), dtype=np.float32)
         hit = seen.triangle >= 0
         result[~hit] = radiance_from(environment, seen.directions[~hit] @ turn.T) * spec.world.strength
-        seen = Seen(*(part[hit] for part in (seen.triangle, seen.depth_m, seen.weights, seen.directions)))
-        normals = normals[hit]
-        colours, roughness = self._colours(surfaces, seen, normals, camera.K[0, 0])
+        seen, normals = _at(seen, hit), normals[hit]
+        to_eye = -seen.directions / _length(seen.directions)[:, None]
+        colours, roughness = self._colours(surfaces, seen, _dot(to_eye, normals), camera.K[0, 0])
         points = camera.position_world.astype(np.float32) + seen.directions * seen.depth_m[:, None]
         start = points + normals * (_LIFT_M + 0.001 * seen.depth_m[:, None])
-        to_eye = -seen.directions / np.linalg.norm(seen.directions, axis=1, keepdims=True)
-        casters = RayMesh(surfaces.vertices, surfaces.triangles)
         light = irradiance_on(environment, normals @ turn.T) * spec.world.strength
         mirrored = np.zeros_like(light)
-        subjects = self._stage.subjects[0]
-        middle = np.concatenate([subject.vertices for subject in subjects]).mean(axis=0)
-        key = (environment.key_direction @ turn, environment.key_irradiance * spec.world.strength)
-        lamps = [_sun(*key), *(_lamp(lamp, middle) for lamp in spec.lights)]
-        for place, irradiance, distance_m in lamps:
-            towards = place - points if distance_m else np.broadcast_to(place, points.shape)
-            reach = np.linalg.norm(towards, axis=1)
-            cosine = np.einsum("nc,nc->n", towards, normals) / reach
+        for lamp in self._lamps(environment, turn):
+            towards = lamp.place - points if lamp.distance_m else np.broadcast_to(lamp.place, points.shape)
+            reach = _length(towards) if lamp.distance_m else np.ones(len(points), np.float32)
+            cosine = _dot(towards, normals) / reach
             lit = np.flatnonzero(cosine > 0)
-            lit = lit[~casters.blocked(start[lit], towards[lit], 1.0 if distance_m else np.inf)]
-            falloff = (distance_m / reach[lit]) ** 2 if distance_m else 1.0
-            received = (cosine[lit] * falloff)[:, None] * irradiance
+            lit = lit[~casters.blocked(start[lit], towards[lit], 1.0 if lamp.distance_m else np.inf)]
+            falloff = (lamp.distance_m / reach[lit]) ** 2 if lamp.distance_m else 1.0
+            received = (cosine[lit] * falloff)[:, None] * lamp.irradiance
             light[lit] += received
-            shiny = lit[roughness[lit] < _MATT]
-            if len(shiny):
-                half = towards[shiny] / reach[shiny, None] + to_eye[shiny]
-                half /= np.linalg.norm(half, axis=1, keepdims=True)
-                power = 2 / np.maximum(roughness[shiny], 0.1) ** 4 - 2  # Blinn-Phong as wide as that roughness
-                lobe = np.maximum(np.einsum("nc,nc->n", half, normals[shiny]), 0) ** power * (power + 2) / 8
-                mirrored[shiny] += _GLANCING * lobe[:, None] * received[roughness[lit] < _MATT]
+            is_shiny = roughness[lit] < _MATT
+            shiny = lit[is_shiny]
+            half = towards[shiny] / reach[shiny, None] + to_eye[shiny]
+            power = 2 / np.maximum(roughness[shiny], 0.1) ** 4 - 2  # Blinn-Phong as wide as that roughness
+            lobe = np.maximum(_dot(half, normals[shiny]) / _length(half), 0) ** power * (power + 2) / 8
+            mirrored[shiny] += _GLANCING * lobe[:, None] * received[is_shiny]
         result[hit] = (colours * light + mirrored) / np.pi
         return result
 
     def _colours(
-        self, surfaces: Surfaces, seen: Seen, normals: np.ndarray, focal_px: float
+        self, surfaces: Surfaces, seen: Seen, facing: np.ndarray, focal_px: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Linear surface colours [N, 3] and roughness [N] of what is seen."""
-        corners = surfaces.triangles[seen.triangle]
-        facing = np.abs(np.einsum("nc,nc->n", seen.directions, normals)) / np.linalg.norm(seen.directions, axis=1)
+        """Linear surface colours [N, 3] and roughness [N] of what is seen; `facing` is the cosine towards the eye."""
         footprint_m = seen.depth_m / focal_px / np.maximum(facing, 0.05)
         material_of = surfaces.material[seen.triangle]
-        order = np.argsort(material_of, kind="stable")
-        colours = np.empty((len(corners), 3), dtype=np.float32)
-        for index in np.split(order, np.flatnonzero(np.diff(material_of[order])) + 1):
-            if not len(index):
-                continue
-            material = surfaces.materials[material_of[index[0]]]
-            weights = seen.weights[index]
+        colours = np.empty((len(material_of), 3), dtype=np.float32)
+        for number in np.flatnonzero(np.bincount(material_of)):
+            material = surfaces.materials[number]
+            index = np.flatnonzero(material_of == number)
             if material.texture:
-                uv = np.einsum("nk,nkc->nc", weights, surfaces.uv[seen.triangle[index]])
+                uv = blend(surfaces.uv[seen.triangle[index]], seen.weights[index])
                 colours[index] = self._sample(material.texture, uv) * linear_colour(material.colours[0])
             elif material.pattern == "plain":
                 colours[index] = linear_colour(material.colours[0])
             else:
-                rest = np.einsum("nk,nkc->nc", weights, surfaces.rest[corners[index]])
+                rest = blend(surfaces.rest[seen.triangle[index]], seen.weights[index])
                 colours[index] = material_colours(material, rest, footprint_m[index])
         roughness = np.array([material.roughness for material in surfaces.materials], dtype=np.float32)
         return colours, roughness[material_of]
@@ -154,27 +167,47 @@ class PyrenderRenderer:
         height, width = image.shape[:2]
         return sample_bilinear(image, uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5)
 
+    def _lamps(self, environment: Environment, turn: np.ndarray) -> list["_Lamp"]:
+        """The key light of the environment, and the lamps of the scene."""
+        assert self._stage is not None
+        spec = self._stage.spec
+        middle = np.concatenate([subject.vertices for subject in self._stage.subjects[0]]).mean(axis=0)
+        key = _Lamp(
+            place=(environment.key_direction @ turn).astype(np.float32),
+            irradiance=(environment.key_irradiance * spec.world.strength).astype(np.float32),
+            distance_m=0.0,
+        )
+        return [key, *(_lamp(lamp, middle) for lamp in spec.lights)]
+
     def _environment(self, asset: str) -> Environment:
         if asset not in self._environments:
             self._environments[asset] = load_environment(self._asset_path(asset))
         return self._environments[asset]
 
 
-def _meet(surfaces: Surfaces, triangle: np.ndarray, camera: Camera, directions: np.ndarray) -> Seen:
-    """Where rays from the camera meet the planes of the triangles [N] that they are known to see."""
-    a, b, c = (surfaces.vertices[surfaces.triangles[triangle][:, k]] for k in range(3))
+def _plane_factors(surfaces: Surfaces, camera: Camera) -> np.ndarray:
+    """[T, 4, 3] float32: for a triangle and an eye, all that a ray's depth and barycentric weights need.
+
+    They are ratios of scalar products with the ray's direction (Moeller and Trumbore, 1997); the other factors of these
+    are the first three rows. The last row holds the depths' numerator.
+    """
+    a, b, c = surfaces.corners.transpose(1, 0, 2)
     ab, ac, to_eye = b - a, c - a, camera.position_world.astype(np.float32) - a
     across = np.cross(ab, ac)
-    along = -np.einsum("nc,nc->n", directions, across)
-    along = np.where(np.abs(along) < 1e-12, 1e-12, along)
-    depth_m = np.einsum("nc,nc->n", to_eye, across) / along
-    turned = np.cross(to_eye, directions)
-    v = np.einsum("nc,nc->n", ac, turned) / along
-    w = -np.einsum("nc,nc->n", ab, turned) / along
+    numerator = np.repeat(_dot(to_eye, across)[:, None], 3, axis=1)
+    return np.stack([-across, np.cross(ac, to_eye), np.cross(to_eye, ab), numerator], axis=1)
+
+
+def _meet(factors: np.ndarray, triangle: np.ndarray, directions: np.ndarray) -> Seen:
+    """Where rays from the camera meet the planes of the triangles [N] that they are known to see."""
+    own = factors[triangle]
+    along, v, w = np.einsum("nkc,nc->kn", own[:, :3], directions)
+    along = np.where(np.abs(along) < 1e-12, np.float32(1e-12), along)
+    v, w = v / along, w / along
     # a rasteriser's corners are rounded to a fraction of a place, so a ray may just miss
     weights = np.clip(np.stack([1 - v - w, v, w], axis=1), 0, 1)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
-    return Seen(triangle, np.where(triangle >= 0, depth_m, np.float32(np.inf)), weights, directions)
+    return Seen(triangle, np.where(triangle >= 0, own[:, 3, 0] / along, np.float32(np.inf)), weights, directions)
 
 
 def _edges(surfaces: Surfaces, triangle: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
@@ -190,13 +223,11 @@ def _edges(surfaces: Surfaces, triangle: np.ndarray, depth_m: np.ndarray) -> np.
 
 
 def _smooth(colours: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """[H, W, 3] from places half a pixel apart: a tent of one pixel's reach on edges, the centre elsewhere."""
+    """[H, W, 3] from places half a pixel apart: half the centre and half its corners on edges, the centre elsewhere."""
     picture = np.ascontiguousarray(colours[1::2, 1::2])
     rows, columns = np.nonzero(edges)
-    total = np.zeros((len(rows), 3), dtype=np.float32)
-    for row, column in np.ndindex(3, 3):
-        total += _TENT[row, column] * colours[2 * rows + row, 2 * columns + column]
-    picture[rows, columns] = total
+    corners = [colours[2 * rows + row, 2 * columns + column] for row, column in _CORNERS]
+    picture[rows, columns] = picture[rows, columns] / 2 + sum(corners) / 8
     return picture
 
 
@@ -205,16 +236,32 @@ def _about_z(angle_rad: float) -> np.ndarray:
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], dtype=np.float32)
 
 
-def _sun(direction: np.ndarray, irradiance: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """A light from infinitely far: direction, irradiance, and 0 for its distance."""
-    return direction.astype(np.float32), irradiance.astype(np.float32), 0.0
+@dataclass(frozen=True, eq=False)
+class _Lamp:
+    """A light: its place, or the direction to it if it is infinitely far; `irradiance` [3] at the subjects on a surface
+    that faces it; its distance from them, 0 for infinitely far."""
+
+    place: np.ndarray
+    irradiance: np.ndarray
+    distance_m: float
 
 
-def _lamp(spec: LightSpec, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """A lamp's place (a sun's direction), its irradiance at the subjects, and its distance from them (a sun's is 0)."""
+def _lamp(spec: LightSpec, middle: np.ndarray) -> _Lamp:
     azimuth, elevation = np.deg2rad(spec.azimuth_deg), np.deg2rad(spec.elevation_deg)
     direction = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     irradiance = _SUN_W_PER_M2 * spec.strength * linear_colour(spec.colour)
     if spec.kind == "sun":
-        return _sun(direction, irradiance)
-    return (middle + spec.distance_m * direction).astype(np.float32), irradiance, spec.distance_m
+        return _Lamp(direction.astype(np.float32), irradiance, 0.0)
+    return _Lamp((middle + spec.distance_m * direction).astype(np.float32), irradiance, spec.distance_m)
+
+
+def _at(seen: Seen, index: np.ndarray) -> Seen:
+    return Seen(seen.triangle[index], seen.depth_m[index], seen.weights[index], seen.directions[index])
+
+
+def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.einsum("nc,nc->n", first, second)
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(_dot(vectors, vectors), 1e-20))

@@ -5,6 +5,7 @@ normals follow here from the exact geometry. Depths are planar, in metres.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,18 +22,19 @@ class Surfaces:
     """Everything in a frame.
 
     Attributes:
-        vertices, rest, normals: [V, 3] float32: world, at rest (where patterns are laid out), and unit vertex normals,
-            the last zero where faces are flat.
-        triangles: [T, 3] int32.
+        vertices: [V, 3] float32 world. triangles: [T, 3] int32.
+        corners, rest, normals: [T, 3, 3] float32, for the corners of each triangle: world, at rest (where patterns are
+            laid out), and unit normals, all alike where faces are flat.
         instances, parts: [T] uint8, as in `Passes`. material: [T] int32, index into `materials`.
         uv: [T, 3, 2] float32 texture coordinates of the corners, zero where there are none.
         materials: of all parts and things.
     """
 
     vertices: np.ndarray
+    triangles: np.ndarray
+    corners: np.ndarray
     rest: np.ndarray
     normals: np.ndarray
-    triangles: np.ndarray
     instances: np.ndarray
     parts: np.ndarray
     material: np.ndarray
@@ -57,42 +59,30 @@ class Seen:
 
 def gather_surfaces(stage: Stage, frame: int) -> Surfaces:
     """All subjects and things of a frame in one set of triangles, subjects first."""
-    vertices, rest, normals, triangles, instances, parts, material, uv, materials = ([] for _ in range(9))
-    first = 0
-    for number, (subject, spec) in enumerate(zip(stage.subjects[frame], stage.spec.subjects, strict=True), start=1):
-        corners, face_of = split_quads(subject.faces)
-        vertices.append(subject.vertices)
-        rest.append(subject.rest)
-        normals.append(vertex_normals(subject.vertices, subject.faces))
-        triangles.append(corners + first)
-        instances.append(np.full(len(corners), number))
-        parts.append(subject.face_parts[face_of] + 1)
-        material.append(subject.face_parts[face_of] + len(materials))
-        uv.append(_corner_uv(subject.uv, len(subject.faces), face_of))
-        materials += [spec.materials[part] for part in subject.part_names]
-        first += len(subject.vertices)
-    for thing in stage.things:
-        corners, face_of = split_quads(thing.faces)
-        vertices.append(thing.vertices)
-        rest.append(thing.vertices)
-        normals.append(vertex_normals(thing.vertices, thing.faces) if thing.smooth else np.zeros_like(thing.vertices))
-        triangles.append(corners + first)
-        instances.append(np.zeros(len(corners)))
-        parts.append(np.zeros(len(corners)))
-        material.append(np.full(len(corners), len(materials)))
-        uv.append(np.zeros((len(corners), 3, 2)))
-        materials.append(thing.material)
-        first += len(thing.vertices)
+    meshes = [*stage.subjects[frame], *stage.things]
+    fixed = _fixed(stage)
+    vertices = np.concatenate([mesh.vertices for mesh in meshes]).astype(np.float32)
+    corners = vertices[fixed.triangles]
+    is_smooth = [*(True for _ in stage.subjects[frame]), *(thing.smooth for thing in stage.things)]
+    by_vertex = [
+        vertex_normals(mesh.vertices, mesh.faces) if smooth else np.zeros(mesh.vertices.shape, np.float32)
+        for mesh, smooth in zip(meshes, is_smooth, strict=True)
+    ]
+    normals = np.concatenate(by_vertex)[fixed.triangles]
+    flat = np.flatnonzero(~np.repeat(is_smooth, fixed.counts))
+    a, b, c = corners[flat].transpose(1, 0, 2)
+    normals[flat] = _unit(np.cross(b - a, c - a))[:, None]
     return Surfaces(
-        vertices=np.concatenate(vertices).astype(np.float32),
-        rest=np.concatenate(rest).astype(np.float32),
-        normals=np.concatenate(normals).astype(np.float32),
-        triangles=np.concatenate(triangles).astype(np.int32),
-        instances=np.concatenate(instances).astype(np.uint8),
-        parts=np.concatenate(parts).astype(np.uint8),
-        material=np.concatenate(material).astype(np.int32),
-        uv=np.concatenate(uv).astype(np.float32),
-        materials=tuple(materials),
+        vertices=vertices,
+        triangles=fixed.triangles,
+        corners=corners,
+        rest=fixed.rest,
+        normals=normals,
+        instances=fixed.instances,
+        parts=fixed.parts,
+        material=fixed.material,
+        uv=fixed.uv,
+        materials=fixed.materials,
     )
 
 
@@ -110,14 +100,14 @@ def pixel_centres(camera: Camera) -> np.ndarray:
 
 def shading_normals(surfaces: Surfaces, seen: Seen) -> np.ndarray:
     """[N, 3] float32 unit normals towards the camera, smooth where the surface is; zero where nothing is seen."""
-    corners = surfaces.triangles[seen.triangle]
-    smooth = np.einsum("nk,nkc->nc", seen.weights, surfaces.normals[corners])
-    a, b, c = (surfaces.vertices[corners[:, k]] for k in range(3))
-    flat = np.cross(b - a, c - a)
-    normals = np.where((smooth * smooth).sum(axis=1, keepdims=True) > 1e-6, smooth, flat)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals = _unit(blend(surfaces.normals[seen.triangle], seen.weights))
     away = np.einsum("nc,nc->n", normals, seen.directions) > 0
-    return np.where(away[:, None], -normals, normals) * (seen.triangle >= 0)[:, None]
+    return normals * np.where(seen.triangle < 0, 0, np.where(away, -1, 1)).astype(np.float32)[:, None]
+
+
+def blend(corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Values [N, C] within triangles, from those of the corners [N, 3, C] and barycentric weights [N, 3]."""
+    return np.einsum("nk,nkc->nc", weights, corners)
 
 
 def to_passes(surfaces: Surfaces, seen: Seen, normals: np.ndarray, radiance: np.ndarray) -> Passes:
@@ -136,8 +126,54 @@ def to_passes(surfaces: Surfaces, seen: Seen, normals: np.ndarray, radiance: np.
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """What all frames of a stage share; see Surfaces. counts: triangles of each subject and thing."""
+
+    triangles: np.ndarray
+    rest: np.ndarray
+    instances: np.ndarray
+    parts: np.ndarray
+    material: np.ndarray
+    uv: np.ndarray
+    materials: tuple[Material, ...]
+    counts: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def _fixed(stage: Stage) -> _Fixed:
+    subjects = stage.subjects[0]
+    split = [split_quads(mesh.faces) for mesh in (*subjects, *stage.things)]
+    counts = np.array([len(triangles) for triangles, _ in split])
+    firsts = np.cumsum([0, *(len(mesh.vertices) for mesh in (*subjects, *stage.things))])
+    triangles = np.concatenate([corners + first for (corners, _), first in zip(split, firsts[:-1], strict=True)])
+    rest = np.concatenate([*(subject.rest for subject in subjects), *(thing.vertices for thing in stage.things)])
+    parts, material, uv, materials = [], [], [], []
+    for subject, spec, (_, face_of) in zip(subjects, stage.spec.subjects, split[: len(subjects)], strict=True):
+        parts.append(subject.face_parts[face_of] + 1)
+        material.append(subject.face_parts[face_of].astype(np.int32) + len(materials))
+        uv.append(_corner_uv(subject.uv, len(subject.faces), face_of))
+        materials += [spec.materials[part] for part in subject.part_names]
+    num_things = counts[len(subjects) :]
+    return _Fixed(
+        triangles=triangles.astype(np.int32),
+        rest=rest.astype(np.float32)[triangles],
+        instances=np.repeat([*range(1, len(subjects) + 1), *np.zeros(len(num_things))], counts).astype(np.uint8),
+        parts=np.concatenate([*parts, np.zeros(num_things.sum())]).astype(np.uint8),
+        material=np.concatenate([*material, np.repeat(len(materials) + np.arange(len(num_things)), num_things)]),
+        uv=np.concatenate([*uv, np.zeros((num_things.sum(), 3, 2))]).astype(np.float32),
+        materials=(*materials, *(thing.material for thing in stage.things)),
+        counts=counts,
+    )
+
+
 def _corner_uv(uv: np.ndarray | None, num_faces: int, face_of: np.ndarray) -> np.ndarray:
     """Texture coordinates [T, 3, 2] of triangles, as `split_quads` orders them; zeros if there are none."""
     if uv is None:
         return np.zeros((len(face_of), 3, 2), np.float32)
     return np.concatenate([uv[:, :3], uv[face_of[num_faces:]][:, [0, 2, 3]]])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [N, 3] at length 1; without length they stay zero."""
+    return vectors / np.sqrt(np.maximum(np.einsum("nc,nc->n", vectors, vectors), 1e-20))[:, None]

@@ -69,9 +69,10 @@ class TriangleFinder:
         scene.add(lens, pose=invert_rigid(camera.cam_from_world) @ np.diag([1.0, -1.0, -1.0, 1.0]))
         self._renderer.viewport_width, self._renderer.viewport_height = 2 * camera.width + 1, 2 * camera.height + 1
         with _old_habits():
-            colours, depth_m = self._renderer.render(scene, pyrender.RenderFlags.SEG, {node: (1, 1, 1)})
-        number = colours[..., 0] + (colours[..., 1].astype(np.int32) << 8) + (colours[..., 2].astype(np.int32) << 16)
-        return np.where(number > 0, (number - 1) % len(triangles), -1).astype(np.int32), depth_m
+            flags = pyrender.RenderFlags.SEG | pyrender.RenderFlags.RGBA
+            colours, depth_m = self._renderer.render(scene, flags, {node: (1, 1, 1)})
+        number = np.ascontiguousarray(colours).view("<u4")[..., 0].astype(np.int32) & 0xFFFFFF
+        return number - np.where(number > len(triangles), len(triangles), 0) - 1, depth_m
 
     def close(self) -> None:
         """Free the context."""
