@@ -9,7 +9,6 @@ from posecore.sample import Sample, Subject, make_key, tight_box
 from posecore.transforms import rotation_6d_from_matrix, transform_points
 from synthgen.recipe import Recipe
 from synthgen.renderer import Passes
-from synthgen.scene import scene_to_dict
 from synthgen.sensor import develop
 from synthgen.stage import Stage
 from synthgen.subjects.posed import PosedSubject
@@ -22,7 +21,7 @@ def label(stage: Stage, passes: Passes, frame: int, view: int, recipe: Recipe, p
     """The sample of one rendered view.
 
     Args:
-        provenance: what is the same for the whole dataset; the scene's spec is added here.
+        provenance: what makes the sample again; see posecore.sample.
     """
     spec, camera = stage.spec, stage.cameras[view]
     subjects = tuple(
@@ -41,7 +40,7 @@ def label(stage: Stage, passes: Passes, frame: int, view: int, recipe: Recipe, p
         mask=passes.instances,
         camera=camera,
         subjects=subjects,
-        provenance={**provenance, "seed": spec.seed, "spec": scene_to_dict(spec)},
+        provenance=provenance,
         depth_m=passes.depth_m.astype(np.float16) if "depth" in layers else None,
         normal=normals if "normal" in layers else None,
         parts=passes.parts if "parts" in layers else None,

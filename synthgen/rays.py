@@ -71,10 +71,12 @@ class SeenMesh:
 
     def __init__(self, camera: Camera, vertices: np.ndarray, triangles: np.ndarray) -> None:
         self._camera, self._vertices, self._triangles = camera, vertices, triangles
-        corners_px = project(camera, vertices.astype(np.float64))[triangles]
-        behind = np.isnan(corners_px).any(axis=(1, 2))  # such a triangle may reach anywhere
-        self._low_px = np.where(behind[:, None], -np.inf, corners_px.min(axis=1))
-        self._high_px = np.where(behind[:, None], np.inf, corners_px.max(axis=1))
+        pixels = project(camera, vertices.astype(np.float64))
+        # a triangle with a corner behind the camera may reach anywhere
+        low_px, high_px = np.nan_to_num(pixels, nan=-np.inf), np.nan_to_num(pixels, nan=np.inf)
+        a, b, c = triangles.T
+        self._low_px = np.minimum(np.minimum(low_px[a], low_px[b]), low_px[c])
+        self._high_px = np.maximum(np.maximum(high_px[a], high_px[b]), high_px[c])
 
     def first_hits(self, pixels: np.ndarray) -> Hits:
         """Where the rays through pixels [N, 2] first meet the mesh; distances are planar depths in metres."""

@@ -23,7 +23,7 @@ from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.renderer import Renderer
 from synthgen.sampling.scene import sample_scene
-from synthgen.scene import SceneSpec
+from synthgen.scene import SceneSpec, scene_to_dict
 from synthgen.stage import build_stage
 
 _MOST_ATTEMPTS = 50
@@ -196,6 +196,8 @@ def render_spec(
         "recipe_hash": recipe.hash,
         "versions": versions,
         "assets": sorted({*library.assets, spec.world.hdri}),
+        "seed": spec.seed,
+        "spec": scene_to_dict(spec),
     }
     renderer.set_stage(stage)
     for frame in range(len(spec.frames)):
