@@ -26,6 +26,7 @@ from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.resting import tip_to_rest
+from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_surface
 from synthgen.subjects.skinning import bone_positions, skin
 
 # Where each joint of the skeleton `human` lies: a mean of bone heads, or a surface keypoint of the baked body.
@@ -57,6 +58,7 @@ for _end in "LR":
         (f"upperleg01.{_end}", f"lowerleg01.{_end}"): 0.1,
         (f"lowerleg01.{_end}", f"foot.{_end}"): 0.061,
     }
+_TOUCH_M = 0.01  # flesh gives way by this much where limbs touch the body
 _RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
@@ -70,6 +72,7 @@ class _Figure:
     marker_weights: np.ndarray
     joint_from_points: np.ndarray
     limb_radius_m: np.ndarray
+    surface: ContactSurface
 
 
 def pose_human(
@@ -102,6 +105,7 @@ def pose_human(
     if struck.clearance_legs == 0:
         bend_toes(body, rotations, positions)
         positions = bone_positions(figure.heads, body.bone_parents, rotations)
+    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M)
     leg_m = leg_length(body, figure.heads)
     positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
     vertices = skin(figure.dressed.vertices, figure.dressed.weights, figure.heads, rotations, positions)
@@ -129,6 +133,7 @@ def pose_human(
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="human",
+        self_penetration_m=self_penetration_m,
     )
 
 
@@ -176,4 +181,5 @@ def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
     radius[inner] = joint_depths(joints_rest[inner], vertices[body_vertices[::5]])
     # The mouth's inside lies close to the head's joint and would pass for its surface.
     radius[joints.index("head")] = 0.5 * np.linalg.norm(keypoints["left_ear"] - keypoints["right_ear"])
-    return _Figure(dressed, heads, vertices[markers], body.bone_weights[markers], joint_from_points, radius)
+    surface = contact_surface(body.bone_names, vertices, body.bone_weights, body.faces["body"], heads)
+    return _Figure(dressed, heads, vertices[markers], body.bone_weights[markers], joint_from_points, radius, surface)

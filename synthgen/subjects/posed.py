@@ -24,6 +24,7 @@ class PosedSubject:
         rotations: [J,3,3] float64 local rotations; G_j = G_parent L_j turns the world-aligned rest pose.
         limb_radius_m: [J] float64: how deep the joint lies under the surface; 0 for points on the surface.
         skeleton: name of the skeleton.
+        self_penetration_m: how deep a limb reaches into the body, 0 for not at all.
         uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
         texture_asset: id of the asset that uv points into, or None.
     """
@@ -38,5 +39,6 @@ class PosedSubject:
     rotations: np.ndarray
     limb_radius_m: np.ndarray
     skeleton: str
+    self_penetration_m: float = 0.0
     uv: np.ndarray | None = None
     texture_asset: str | None = None
