@@ -40,6 +40,7 @@ _SEGMENT_ENDS = {
 _DOWN = np.array([0.0, 0.0, -1.0])
 # How far the zero pose's spine and hips may lie off the file's axes before it counts as no upright stand.
 _UPRIGHT_DEG = 40
+_STANDING_COSINE = 0.7
 
 # SMPL: joints 0..21 are the same in SMPL, SMPL-H and SMPL-X. Its rest pose is y up, facing +z, arms out to the sides.
 _SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
@@ -184,7 +185,9 @@ def clip_from_bvh(bvh: Bvh, name: str) -> Clip:
             rotations[:, driver_index] = rotations[:, driver_index] @ align(_DOWN, axes @ (rest[last] - rest[first]))
     ends = [joint_of[driver] for driver in ("left_hip", "left_knee", "left_ankle")]
     leg = sum(float(np.linalg.norm(rest[b] - rest[a])) for a, b in pairwise(ends))
-    return _grounded_clip(name, bvh.dt_s, bvh.positions[:, joint_of["root"]] @ axes.T, leg, rotations)
+    root = bvh.positions[:, joint_of["root"]] @ axes.T
+    upright = _upright_world(rotations[:, 0], root / leg)
+    return _grounded_clip(name, bvh.dt_s, root @ upright.T, leg, upright @ rotations)
 
 
 def _parse_hierarchy(text: str, path: Path) -> list[_BvhJoint]:
@@ -305,6 +308,24 @@ def _axes_of_zero_pose(places: dict[str, np.ndarray], name: str) -> np.ndarray:
             "be told from its axes; export it with a T-pose or A-pose as rest pose"
         )
     return np.stack([left, -np.cross(left, up), up])
+
+
+def _upright_world(root_turns: np.ndarray, root_legs: np.ndarray) -> np.ndarray:
+    """Rotation [3,3] of the world of a file whose skeleton rests along one axis and stands along another.
+
+    Some programs write a skeleton with y up into a world with z up. Then the pelvis points along that other axis in
+    most frames, and is about a leg above the ground along it, and near 0 along the skeleton's own.
+
+    Args:
+        root_turns: [T,3,3] global. root_legs: [T,3] place of the pelvis in lengths of the leg; both in our axes.
+    """
+    up = np.array([0.0, 0.0, 1.0])
+    height_legs = np.median(root_legs, axis=0)
+    for axis in (np.eye(3)[0], -np.eye(3)[0], np.eye(3)[1], -np.eye(3)[1]):
+        stands = np.mean(root_turns @ up @ axis > _STANDING_COSINE) > 0.5
+        if stands and 0.6 < height_legs @ axis < 1.4 and abs(height_legs[2]) < 0.4:
+            return align(axis, up)
+    return np.eye(3)
 
 
 def _nearest_axis(direction: np.ndarray) -> np.ndarray | None:

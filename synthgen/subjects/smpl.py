@@ -18,6 +18,7 @@ from synthgen.subjects.human_pose import HandPose, HumanPose, strike
 from synthgen.subjects.mesh import cut, joint_depths, ripple, vertex_normals
 from synthgen.subjects.mocap import DRIVERS, Clip, align, interpolate
 from synthgen.subjects.posed import PosedSubject
+from synthgen.subjects.resting import tip_to_rest
 from synthgen.subjects.skinning import bone_positions, skin
 from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL
 
@@ -70,6 +71,18 @@ _LIMBS = {
     "wrist": ("elbow", "wrist"),
 }  # fmt: skip
 _DOWN = np.array([0.0, 0.0, -1.0])
+
+# Share of the mass that lies in the middle between joints: Winter, Biomechanics and Motor Control of Human Movement,
+# table 4.1; hands and feet go with forearms and shins.
+_MASSES = {("pelvis", "spine1"): 0.25, ("spine2", "neck"): 0.247, ("head",): 0.081}
+for _side in ("left", "right"):
+    _MASSES |= {
+        (f"{_side}_shoulder", f"{_side}_elbow"): 0.028,
+        (f"{_side}_elbow", f"{_side}_wrist"): 0.022,
+        (f"{_side}_hip", f"{_side}_knee"): 0.1,
+        (f"{_side}_knee", f"{_side}_ankle"): 0.061,
+    }
+_RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 # Share of the arm (shoulder to wrist) and of the leg (hip to ankle) that a kind covers, at cut 0 and at cut 1.
 _SLEEVE_RANGE = {"tank": (-0.04, -0.01), "short": (0.18, 0.5), "long": (0.75, 1.0)}
@@ -218,6 +231,11 @@ def pose_smpl(
     leg_m = sum(_length(body, joints, first, last) for first, last in (("hip", "knee"), ("knee", "ankle")))
     moved_m = [*(np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]), 0.0]
     points, positions = points + np.float32(moved_m), positions + moved_m
+    if struck.most_tip_rad:
+        turn = tip_to_rest(points[::_RESTING_STEP], _centre_of_mass(body, positions), struck.most_tip_rad)
+        pivot = positions[0].copy()
+        points = ((points - pivot) @ turn.T + pivot).astype(np.float32)
+        positions, rotations = (positions - pivot) @ turn.T + pivot, turn @ rotations
     vertices, markers = points[: figure.num_vertices], points[figure.num_vertices :]
     ground_z = float(vertices[:, 2].min()) - leg_m * struck.clearance_legs
     joints_world = figure.joint_from_points @ np.concatenate([positions, markers])
@@ -441,6 +459,11 @@ def _rest_alignment(body: SmplBody, joints: np.ndarray, name: str) -> np.ndarray
 def _limb(body: SmplBody, joints: np.ndarray, side: str, segment: str) -> np.ndarray:
     first, last = (joints[body.joint(f"{side}_{end}")] for end in _LIMBS[segment])
     return last - first
+
+
+def _centre_of_mass(body: SmplBody, positions: np.ndarray) -> np.ndarray:
+    """[3] m, from the joints [J,3]."""
+    return sum(mass * positions[[body.joint(name) for name in names]].mean(0) for names, mass in _MASSES.items())
 
 
 def _length(body: SmplBody, joints: np.ndarray, first: str, last: str) -> float:

@@ -165,6 +165,15 @@ def test_the_files_axes_follow_from_its_zero_pose(tmp_path):
     assert np.allclose(plain.rotations, other.rotations, atol=1e-7)
 
 
+def test_a_skeleton_with_y_up_in_a_world_with_z_up_stands_all_the_same(tmp_path):
+    local, _ = still(frames=3)
+    plain = read_motion(write_file(tmp_path / "a.bvh", local, [[0, 14, 0]] * 3))
+    local[:, 0] = matrix_from_rotvec(np.array([np.pi / 2, 0, 0]))
+    assert np.allclose(read_motion(write_file(tmp_path / "b.bvh", local, [[0, 0, 14]] * 3)).rotations, plain.rotations)
+    lying = read_motion(write_file(tmp_path / "c.bvh", local, [[0, 2, 0]] * 3))
+    assert lying.rotations[0, 0] @ [0, 0, 1] == pytest.approx([0, -1, 0])
+
+
 def test_mixamo_names_and_joints_with_places_read_the_same(tmp_path):
     rng = np.random.default_rng(5)
     local = matrix_from_rotvec(rng.normal(0, 0.4, (3, len(CMU), 3)))
