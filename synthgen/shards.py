@@ -24,7 +24,7 @@ from synthgen.recipe import Recipe
 from synthgen.renderer import Renderer
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import SceneSpec, scene_to_dict
-from synthgen.stage import build_stage
+from synthgen.stage import Stage, build_stage, deepest_self_penetration_m
 
 _MOST_ATTEMPTS = 50
 _MOST_RAISES = 3  # of one scene
@@ -158,8 +158,11 @@ def _render_draw(
     """Samples of one draw up to the first that must be rejected, and why; None if all are good."""
     try:
         spec = sample_scene(recipe, scene, library.clip_durations_s, attempt)
+        stage = build_stage(spec, library)
+        if deepest_self_penetration_m(stage) > recipe.limits.self_penetration_m:
+            return [], "self_penetration"
         samples: list[Sample] = []
-        for sample in render_spec(spec, recipe, library, renderer, versions):
+        for sample in render_stage(stage, recipe, library, renderer, versions):
             samples.append(sample)
             reason = reason_to_reject(sample, recipe)
             if reason is not None:
@@ -190,7 +193,19 @@ def render_spec(
         recipe: says what to store and is named in the provenance; nothing is drawn from it.
         only: (frame, view) of the one sample to render; None: all.
     """
-    stage = build_stage(spec, library)
+    return render_stage(build_stage(spec, library), recipe, library, renderer, versions, only)
+
+
+def render_stage(
+    stage: Stage,
+    recipe: Recipe,
+    library: SubjectLibrary,
+    renderer: Renderer,
+    versions: dict[str, str],
+    only: tuple[int, int] | None = None,
+) -> Iterator[Sample]:
+    """As render_spec, of a scene that was built."""
+    spec = stage.spec
     provenance = {
         "recipe": recipe.name,
         "recipe_hash": recipe.hash,

@@ -57,6 +57,11 @@ def build_stage(spec: SceneSpec, library: SubjectLibrary) -> Stage:
     return Stage(spec=spec, subjects=subjects, things=tuple(_things(spec, points, cameras)), cameras=cameras)
 
 
+def deepest_self_penetration_m(stage: Stage) -> float:
+    """How deep a limb reaches into the body, of all subjects in all frames."""
+    return max(subject.self_penetration_m for frame in stage.subjects for subject in frame)
+
+
 def place_camera(spec: CameraSpec, points: np.ndarray, width: int, height: int) -> Camera:
     """Stand a camera so that the points fill the picture as the spec says.
 

@@ -47,6 +47,7 @@ class LimitsRecipe(Strict):
     visible_px: int = Field(100, ge=0, description="least pixels of the subject")
     occlusion: float = Field(0.7, ge=0, le=1)
     truncation: float = Field(0.6, ge=0, le=1)
+    self_penetration_m: float = Field(0.03, ge=0, description="deepest that a limb of anyone reaches into the body")
 
 
 def _of_known_kind(subject: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from posecore.sample import Sample
 from synthgen.library import SubjectLibrary
 from synthgen.painter import PainterRenderer
-from synthgen.recipe import Recipe
+from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
 from synthgen.shards import UnsoundSampleError, render_scene
 from synthgen.stage import Stage
@@ -75,3 +75,16 @@ def test_an_unsound_sample_never_reaches_a_shard(
     monkeypatch.setattr("synthgen.shards.validate", lambda sample: ["joints are astray"])
     with pytest.raises(UnsoundSampleError, match="00000000-00-00: joints are astray"):
         render(tiny_recipe, library, PainterRenderer())
+
+
+def test_people_with_a_limb_inside_the_body_are_drawn_anew_before_anything_is_rendered(library: SubjectLibrary) -> None:
+    folded = {"free": 1, "postures": "sit_knees_up", "arms": "crossed"}
+    recipe = load_recipe("tiny_humans", tuple(f"subject.pose.{knob}={value}" for knob, value in folded.items()))
+    num_folded = 0
+    for scene in range(12):
+        renderer = Faulty(lambda *_: False)
+        _, rejects = render_scene(scene, recipe, library, renderer, {})
+        if set(rejects) == {"self_penetration"}:
+            assert renderer.calls == recipe.samples_per_scene
+            num_folded += 1
+    assert num_folded > 0
