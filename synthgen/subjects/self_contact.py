@@ -82,6 +82,7 @@ def contact_surface(
     """Sample a body at rest.
 
     Args:
+        bone_names: MakeHuman's, [B].
         vertices: [V,3] m. weights: [V,B]. faces: [F,4] of the skin. heads: [B,3] m.
     """
     normals = vertex_normals(vertices, faces)
@@ -101,6 +102,8 @@ def contact_surface(
     probe_bones, shares, radii, compared, probe_chains = [], [], [], [], []
     for number, end in enumerate("LR"):
         for limb, start, stop, limb_shares in _PROBES:
+            if f"{stop}.{end}" not in index:  # a body without fingers
+                continue
             bones = [index[f"{name}.{end}"] for name in (start, stop)]
             for share in limb_shares:
                 point = heads[bones[0]] + share * (heads[bones[1]] - heads[bones[0]])

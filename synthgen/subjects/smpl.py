@@ -19,6 +19,7 @@ from synthgen.subjects.mesh import cut, joint_depths, ripple, vertex_normals
 from synthgen.subjects.mocap import DRIVERS, Clip, align, interpolate
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.resting import tip_to_rest
+from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_surface
 from synthgen.subjects.skinning import bone_positions, skin
 from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL
 
@@ -82,6 +83,13 @@ for _side in ("left", "right"):
         (f"{_side}_hip", f"{_side}_knee"): 0.1,
         (f"{_side}_knee", f"{_side}_ankle"): 0.061,
     }
+# Names of the limbs' and the trunk's joints in MakeHuman's rig; the others are the head's.
+_MAKEHUMAN_NAMES = {
+    "collar": "clavicle", "shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hand": "finger3-1",
+    "hip": "upperleg01", "knee": "lowerleg01", "ankle": "foot", "foot": "toe3-1",
+}  # fmt: skip
+_TRUNK_NAMES = {"pelvis": "root", "spine1": "spine04", "spine2": "spine02", "spine3": "spine01", "neck": "neck01"}
+_TOUCH_M = 0.01  # flesh gives way by this much where limbs touch the body
 _RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 # Share of the arm (shoulder to wrist) and of the leg (hip to ankle) that a kind covers, at cut 0 and at cut 1.
@@ -201,6 +209,7 @@ class _Figure:
     joint_from_points: np.ndarray
     limb_radius_m: np.ndarray
     rest_alignments: np.ndarray
+    surface: ContactSurface
 
 
 def pose_smpl(
@@ -223,8 +232,11 @@ def pose_smpl(
     struck = strike(clips, pose)
     joints = figure.joints + expression_offset(body, pose.expression, body.joint_expression_offsets)
     rotations = joint_rotations(body, joints, struck.drivers, pose)
+    positions = bone_positions(joints, body.parents, rotations)
     if struck.clearance_legs == 0:
-        bend_toes(body, rotations, bone_positions(joints, body.parents, rotations))
+        bend_toes(body, rotations, positions)
+        positions = bone_positions(joints, body.parents, rotations)
+    self_penetration_m = clear_limbs(figure.surface, joints, rotations, positions, _TOUCH_M)
     points, positions = move_points(
         body, figure.points, figure.sources, figure.weights, joints, pose.expression, rotations
     )
@@ -254,6 +266,7 @@ def pose_smpl(
         rotations=local_from_global(labels, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="human",
+        self_penetration_m=self_penetration_m,
     )
 
 
@@ -413,7 +426,21 @@ def _figure(body: SmplBody, shape: SmplShape, outfit: Outfit) -> _Figure:
         joint_from_points=joint_from_points,
         limb_radius_m=radius,
         rest_alignments=np.array([_rest_alignment(body, joints, name) for name in skeleton.joints]),
+        surface=contact_surface(_makehuman_names(body), vertices, body.weights, body.faces, joints),
     )
+
+
+def _makehuman_names(body: SmplBody) -> tuple[str, ...]:
+    """The joints under the names that self_contact.py tells limbs by."""
+    fingers = ("thumb", "index", "middle", "ring", "pinky")
+    plain = _MAKEHUMAN_NAMES | {
+        f"{finger}{link}": f"finger{number}-{link}" for number, finger in enumerate(fingers, 1) for link in (1, 2, 3)
+    }
+    names = []
+    for joint in body.joints:
+        side, _, name = joint.partition("_")
+        names.append(f"{plain[name]}.{side[0].upper()}" if name in plain else _TRUNK_NAMES.get(joint, "head"))
+    return tuple(names)
 
 
 def _joint_weights(body: SmplBody, landmarks: list[str]) -> np.ndarray:
