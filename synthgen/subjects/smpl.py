@@ -540,7 +540,7 @@ def _dress(
     z = vertices[:, 2]
     hip_z, ankle_z, waist_z = place["left_hip"][2], place["left_ankle"][2], place["spine1"][2] + 0.01 * scale
     on_arm = _share(body, lambda name: any(word in name for word in ("shoulder", "elbow", "wrist", *_HANDS, "hand")))
-    on_head = _share(body, lambda name: name in ("neck", "head", "jaw"))
+    on_head = _share(body, lambda name: name in ("neck", "head", "jaw") or "eyeball" in name)
     normals = vertex_normals(vertices, body.faces)
     fields: list[tuple[str, np.ndarray, np.ndarray]] = []
 
@@ -585,7 +585,11 @@ def _scalp_field(body: SmplBody, vertices: np.ndarray, on_head: np.ndarray, scal
         [eye[1], eye[1] + 0.3 * (ear[1] - eye[1]), ear[1], ear[1] + 0.05 * scale],
         [forehead_z, forehead_z - 0.01 * scale, ear[2] + 0.02 * scale, ear[2] - 0.045 * scale],
     )
-    return np.where(on_head > 0.5, line_z + 0.004 * scale * ripple(vertices / scale) - z, 0.1)
+    field = np.where(on_head > 0.5, line_z + 0.004 * scale * ripple(vertices / scale) - z, 0.1)
+    for side in ("lear", "rear"):
+        from_ear = np.linalg.norm((vertices - vertices[body.landmarks[side]]) / np.array([1.0, 1.0, 1.4]), axis=1)
+        field = np.maximum(field, 0.024 * scale - from_ear)
+    return field
 
 
 def _body_parts(body: SmplBody, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -222,6 +222,17 @@ def test_clothes_cover_what_they_should(bodies, clips, kind):
         assert area(dressed, part) > 0
 
 
+def test_the_eyes_of_smplx_are_bare_whatever_is_worn(bodies, clips):
+    eyes = [PART_NAMES.index(part) for part in ("eyes", "iris")]
+    counts = {
+        top: np.isin(
+            pose_smpl(bodies["smplx"], clips, SmplShape(), Outfit(top=top), SmplPose("stand", 0.0)).face_parts, eyes
+        ).sum()
+        for top in ("none", "long")
+    }
+    assert counts["none"] == counts["long"] > 0
+
+
 def test_too_many_coefficients_are_refused(bodies, clips):
     with pytest.raises(ValueError, match="betas: 11 coefficients, but this smpl model has 10"):
         pose_smpl(bodies["smpl"], clips, SmplShape((0.0,) * 11), Outfit(), SmplPose("stand", 0.0))
