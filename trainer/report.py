@@ -7,8 +7,6 @@ data given) is left out, with its section.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -24,9 +22,10 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from posecore.codec import decode, encode_image
+from posecore.codec import decode
 from posecore.dataset import MANIFEST_NAME, iterate_dataset, read_manifest
 from posecore.errors import UserError
+from posecore.figures import INK, SERIES, clean, jpeg_url, style, stylesheet, svg
 from posecore.overlay import contact_sheet, draw_skeleton, enlarge
 from posecore.skeleton import load_skeleton
 from trainer.batch import Batch
@@ -35,15 +34,6 @@ from trainer.data import load_evaluation_set
 from trainer.evaluate import METRIC_TITLES, evaluate
 from trainer.logs import PICTURES, channel_colours, colour_skeleton_image, joints_to_px, read_metrics
 
-_INK = "#123456"  # stands for the page's text colour until the SVG is embedded
-_SERIES = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe-Ito: told apart by colour-blind eyes
 _STRIP_COLUMNS = (
     "input and estimate",
     "encoder's skeleton image",
@@ -118,6 +108,7 @@ def write_report(
         for folder in (data, real)
     )
     page = {
+        "stylesheet": stylesheet(),
         "title": title,
         "headlines": _headlines(names, results, on_real),
         "synthetic": None if data is None else _synthetic_sheet(data),
@@ -211,7 +202,7 @@ def _synthetic_sheet(data: str) -> Picture:
         if len(cells) == 12 or len(scenes) == total:
             break
     return Picture(
-        _jpeg(contact_sheet(cells, columns=6)),
+        jpeg_url(contact_sheet(cells, columns=6)),
         "Grid of rendered subjects with their skeletons drawn in.",
         "Left limbs are warm, right limbs cool; a ring is a joint that something hides.",
     )
@@ -235,7 +226,7 @@ def _run_section(run: Path, name: str, loaded: LoadedModel) -> RunSection:
     chosen = [strips[0], strips[-1]] if len(strips) > 1 else strips
     pictures = [
         Picture(
-            _jpeg(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)),
+            jpeg_url(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)),
             f"Rows of {', '.join(_STRIP_COLUMNS)} at step {int(path.stem.split('_')[1])}.",
             f"Step {int(path.stem.split('_')[1])}",
             _STRIP_COLUMNS,
@@ -249,12 +240,12 @@ def _error_curve(gauges: list[dict[str, Any]]) -> Curve | None:
     if not gauges or "error_pct" not in gauges[0]:
         return None
     figure, axes = _figure(6.2, 3.0)
-    _plot(axes, gauges, "error_pct", "error", _SERIES[0])
-    _plot(axes, gauges, "error_pct_min", "left/right flips forgiven", _SERIES[2])
-    _plot(axes, gauges, "mean_pose_pct", "mean pose", _SERIES[1], dashed=True)
+    _plot(axes, gauges, "error_pct", "error", SERIES[0])
+    _plot(axes, gauges, "error_pct_min", "left/right flips forgiven", SERIES[2])
+    _plot(axes, gauges, "mean_pose_pct", "mean pose", SERIES[1], dashed=True)
     _finish(axes, "step", "error, % of the crop")
     return Curve(
-        _svg(figure),
+        svg(figure),
         f"Held-out error falls from {gauges[0]['error_pct']:.1f} to {gauges[-1]['error_pct']:.1f} percent of the crop; "
         f"the mean pose errs by {gauges[-1]['mean_pose_pct']:.1f}.",
         "Error on labelled synthetic pictures, without augmentation",
@@ -267,13 +258,13 @@ def _leakage_curve(gauges: list[dict[str, Any]]) -> Curve | None:
         return None
     figure, axes = _figure(6.2, 3.0)
     for colour, which, label in zip(
-        _SERIES, ("right", "shuffled", "blank"), ("estimated pose", "somebody else's pose", "no pose"), strict=False
+        SERIES, ("right", "shuffled", "blank"), ("estimated pose", "somebody else's pose", "no pose"), strict=False
     ):
         _plot(axes, gauges, f"{prefix}{which}", label, colour)
     _finish(axes, "step", "feature error")
     where = "real" if prefix else "synthetic"
     return Curve(
-        _svg(figure),
+        svg(figure),
         f"Reconstruction error on {where} pictures with the estimated, a shuffled and a blank pose.",
         f"Reconstruction of {where} pictures: the pose is used once the lines part",
     )
@@ -292,22 +283,20 @@ def _loss_curves(train: list[dict[str, Any]]) -> Curve | None:
     columns = 4
     rows = math.ceil(len(terms) / columns)
     figure = Figure(figsize=(9.4, 1.75 * rows), layout="constrained")
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(style()):
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, name in zip(grid.flat, terms, strict=False):
             points = [(entry["step"], entry[name]) for entry in train if _is_number(entry.get(name))]
             steps, values = np.array(points).T
-            axes.plot(steps, values, color=_SERIES[0], alpha=0.3, linewidth=0.8)
-            axes.plot(steps, _smoothed(values), color=_SERIES[0], linewidth=1.6)
+            axes.plot(steps, values, color=SERIES[0], alpha=0.3, linewidth=0.8)
+            axes.plot(steps, _smoothed(values), color=SERIES[0], linewidth=1.6)
             axes.set_title(name.replace("_", " "), fontsize=9)
             axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(3))
-            _clean(axes)
+            clean(axes)
         for axes in grid.flat[len(terms) :]:
             axes.set_visible(False)
-    return Curve(
-        _svg(figure), f"Training curves of {', '.join(terms)}.", "Loss terms over steps, each on its own scale"
-    )
+    return Curve(svg(figure), f"Training curves of {', '.join(terms)}.", "Loss terms over steps, each on its own scale")
 
 
 def _pose_comparison(loaded: LoadedModel, name: str, real: str, device: torch.device | str) -> Picture:
@@ -331,7 +320,7 @@ def _pose_comparison(loaded: LoadedModel, name: str, real: str, device: torch.de
     cells = [_cell(column[row]) for row in range(batch.size) for column in columns]
     headings = ("x, with the estimate", "x'", "drawing", "from the right pose", "from a wrong pose", "from no pose")
     return Picture(
-        _jpeg(contact_sheet(cells, columns=len(columns), gap_px=2)),
+        jpeg_url(contact_sheet(cells, columns=len(columns), gap_px=2)),
         f"Rows of {', '.join(headings)}.",
         f"Real frames through {name}",
         headings,
@@ -350,7 +339,9 @@ def _real_predictions(
         cells = [_cell(_drawn(image, points, model)) for image, points in zip(batch.images, joints, strict=True)]
         pictures.append(
             Picture(
-                _jpeg(contact_sheet(cells, columns=_EXAMPLES, gap_px=2)), f"Real frames with the poses of {name}.", name
+                jpeg_url(contact_sheet(cells, columns=_EXAMPLES, gap_px=2)),
+                f"Real frames with the poses of {name}.",
+                name,
             )
         )
     return pictures
@@ -413,18 +404,9 @@ def _uint8(image: torch.Tensor) -> np.ndarray:
     return (array.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _jpeg(image: np.ndarray) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(encode_image(image, "jpg", 88)).decode()
-
-
-def _style() -> dict[str, Any]:
-    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
-    return ink | {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "posesynth", "font.family": "sans-serif"}
-
-
 def _figure(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(style()):
         axes = figure.subplots()
     return figure, axes
 
@@ -437,26 +419,11 @@ def _plot(axes: Any, entries: list[dict[str, Any]], name: str, label: str, colou
 
 
 def _finish(axes: Any, x: str, y: str) -> None:
-    axes.set_xlabel(x, color=_INK)
-    axes.set_ylabel(y, color=_INK)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, labelcolor=_INK, loc="best")
-    _clean(axes)
-
-
-def _clean(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=_INK, alpha=0.12, linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure as an SVG element on a clear ground, its ink the page's."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(_style()):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(_INK, "currentColor")
+    axes.legend(frameon=False, labelcolor=INK, loc="best")
+    clean(axes)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
