@@ -8,7 +8,8 @@ from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.quadruped import QuadrupedBody, pose_quadruped
-from synthgen.subjects.smpl import SmplBody, pose_smpl
+from synthgen.subjects.smpl import pose_smpl
+from synthgen.subjects.smpl_body import SmplBody
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,9 @@ from synthgen.subjects.human_body import HumanShape
 from synthgen.subjects.human_clothes import Wardrobe
 from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.quadruped import QuadrupedPose, QuadrupedShape
-from synthgen.subjects.smpl import Outfit, SmplPose, SmplShape
+from synthgen.subjects.smpl_body import SmplShape
+from synthgen.subjects.smpl_clothes import Outfit
+from synthgen.subjects.smpl_pose import SmplPose
 
 Colour = tuple[float, float, float]
 

@@ -12,7 +12,7 @@ from synthgen.generate import render_dataset
 from synthgen.recipe import load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import SmplSpec, scene_from_dict, scene_to_dict
-from synthgen.subjects.smpl import SmplPose
+from synthgen.subjects.smpl_pose import SmplPose
 from synthgen.validate import validate_dataset
 from tests.synthgen.subjects.made_smpl import made_model, write_npz
 

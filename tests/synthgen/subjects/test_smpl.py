@@ -16,19 +16,11 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local, matrix_from_rotvec
 from synthgen.subjects.human_pose import HandPose
 from synthgen.subjects.mocap import DRIVERS, Clip
-from synthgen.subjects.smpl import (
-    PART_NAMES,
-    Outfit,
-    SmplBody,
-    SmplPose,
-    SmplShape,
-    expression_offset,
-    joint_rotations,
-    move_points,
-    pose_smpl,
-    shape_smpl,
-)
+from synthgen.subjects.smpl import pose_smpl
 from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL, bake_smpl, read_model_file
+from synthgen.subjects.smpl_body import SmplBody, SmplShape, expression_offset, move_points, shape_smpl
+from synthgen.subjects.smpl_clothes import PART_NAMES, Outfit
+from synthgen.subjects.smpl_pose import SmplPose, joint_rotations
 from tests.synthgen.subjects.made_smpl import made_model, write_npz, write_pickle
 
 HUMAN = load_skeleton("human")
