@@ -5,6 +5,7 @@ to the A-pose at rest (identity at rest). Nothing here draws random numbers.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,11 +37,16 @@ _SPINE_SHARES = {"spine05": 0.1, "spine04": 0.35, "spine03": 0.6, "spine02": 0.8
 _NECK_SHARES = {"neck01": 0.25, "neck02": 0.5, "neck03": 0.75, "head": 1.0, "eye.L": 1.0, "eye.R": 1.0}
 # Share of the upper arm's swing out of the A-pose that collar bone and shoulder blade follow.
 _COLLAR_SHARES = {"clavicle": 0.15, "shoulder01": 0.3}
+# The bones between whose heads the segment of a driver lies; the hand goes by the forearm.
+_SEGMENTS = {
+    "hip": ("upperleg01", "lowerleg01"), "knee": ("lowerleg01", "foot"), "shoulder": ("upperarm01", "lowerarm01"),
+    "elbow": ("lowerarm01", "wrist"), "wrist": ("lowerarm01", "wrist"),
+}  # fmt: skip
 # Turns of a fist's links, each from the one before; of the thumb towards the little finger.
 _FINGER_CURLS_RAD = (1.25, 1.65, 1.0)
 _THUMB_CURLS_RAD = (0.3, 0.6, 0.9)
 _THUMB_ACROSS_RAD = 0.9
-_SPREADS_RAD = (0.25, 0.05, -0.15, -0.35)  # index to little finger, towards the index's side
+_SPREADS_RAD = np.array([0.25, 0.05, -0.15, -0.35])  # index to little finger, towards the index's side
 _MOST_TIP_RAD = 0.45  # of a body that kneels or sits; one that would topple further holds itself
 _TOE_REACH_M = 0.08
 _MOST_TOE_BEND_RAD = 0.9
@@ -180,71 +186,71 @@ def bone_rotations(body: HumanBody, heads: np.ndarray, drivers: np.ndarray) -> n
     comes first. Spine and neck turn in steps, upper arm and thigh twist in two, collar bones follow the arm a little.
     """
     turn = dict(zip(DRIVERS, drivers, strict=True))
-    rotations = np.tile(turn["root"], (len(body.bone_names), 1, 1))
-    for name, share in _SPINE_SHARES.items():
-        rotations[body.bone(name)] = interpolate(turn["root"], turn["chest"], share)
-    for name, share in _NECK_SHARES.items():
-        rotations[body.bone(name)] = interpolate(turn["chest"], turn["neck"], share)
-    down = np.array([0.0, 0.0, -1.0])
-    for side, end in (("left", "L"), ("right", "R")):
-
-        def segment(first: str, second: str, end: str = end) -> np.ndarray:
-            return heads[body.bone(f"{second}.{end}")] - heads[body.bone(f"{first}.{end}")]
-
-        thigh, shin = segment("upperleg01", "lowerleg01"), segment("lowerleg01", "foot")
-        arm, forearm = segment("upperarm01", "lowerarm01"), segment("lowerarm01", "wrist")
-        leg_turn = turn[f"{side}_hip"] @ align(thigh, down)
-        shin_turn = turn[f"{side}_knee"] @ align(shin, down)
-        arm_turn = turn[f"{side}_shoulder"] @ align(arm, down)
-        forearm_turn = turn[f"{side}_elbow"] @ align(forearm, down)
-        hand_turn = turn[f"{side}_wrist"] @ align(forearm, down)
-        swing = _swing(turn["chest"].T @ arm_turn, arm)
-        by_bone = {
-            "upperleg01": turn["root"] @ _half_twist(turn["root"].T @ leg_turn, thigh),
-            "upperleg02": leg_turn,
-            "lowerleg": shin_turn,
+    root, chest, neck = turn["root"], turn["chest"], turn["neck"]
+    rotations = np.tile(root, (len(body.bone_names), 1, 1))
+    limbs = np.array([_segment(body, heads, *bones, end) for end in "LR" for bones in _SEGMENTS.values()])
+    # rest to hanging down: thigh, shin, arm, forearm, forearm (for the hand) of each side
+    limb_turns = np.array([turn[f"{side}_{joint}"] for side in ("left", "right") for joint in _SEGMENTS])
+    limb_turns = (limb_turns @ align(limbs, np.array([0.0, 0.0, -1.0]))).reshape(2, 5, 3, 3)
+    thigh, _, arm, forearm, _ = np.moveaxis(limbs.reshape(2, 5, 3), 1, 0)
+    leg_turn, shin_turn, arm_turn, forearm_turn, hand_turn = np.moveaxis(limb_turns, 1, 0)
+    # Relative to what the limb hangs on: the smallest turn that points it there (swing), and the whole turn.
+    bones = np.concatenate([thigh, arm, forearm])
+    whole = np.concatenate([root.T @ leg_turn, chest.T @ arm_turn, np.swapaxes(forearm_turn, -1, -2) @ hand_turn])
+    swing = align(bones, (whole @ bones[..., None])[..., 0])
+    shares = [*_SPINE_SHARES.values(), *_NECK_SHARES.values(), *_COLLAR_SHARES.values(), *_COLLAR_SHARES.values()]
+    starts = [root] * len(_SPINE_SHARES) + [chest] * len(_NECK_SHARES) + [np.eye(3)] * 2 * len(_COLLAR_SHARES)
+    ends = [chest] * len(_SPINE_SHARES) + [neck] * len(_NECK_SHARES)
+    ends += [swing[2]] * len(_COLLAR_SHARES) + [swing[3]] * len(_COLLAR_SHARES)
+    turns = interpolate(
+        np.concatenate([starts, swing[:4], np.tile(np.eye(3), (2, 1, 1))]),
+        np.concatenate([ends, whole[:4], np.swapaxes(swing[4:], -1, -2) @ whole[4:]]),
+        np.array([*shares, *[0.5] * 6]),
+    )
+    num_spine = len(_SPINE_SHARES) + len(_NECK_SHARES)
+    for name, rotation in zip((*_SPINE_SHARES, *_NECK_SHARES), turns[:num_spine], strict=True):
+        rotations[body.bone(name)] = rotation
+    collars = chest @ turns[num_spine:-6].reshape(2, len(_COLLAR_SHARES), 3, 3)
+    half_thigh, half_arm, half_hand = root @ turns[-6:-4], chest @ turns[-4:-2], forearm_turn @ turns[-2:]
+    for row, (side, end) in enumerate((("left", "L"), ("right", "R"))):
+        by_part = {
+            "upperleg01": half_thigh[row],
+            "upperleg02": leg_turn[row],
+            "lowerleg": shin_turn[row],
             "foot": turn[f"{side}_ankle"],
             "toe": turn[f"{side}_ankle"],
-            "upperarm01": turn["chest"] @ _half_twist(turn["chest"].T @ arm_turn, arm),
-            "upperarm02": arm_turn,
-            "lowerarm01": forearm_turn,
-            "lowerarm02": forearm_turn @ _twist(forearm_turn.T @ hand_turn, forearm, 0.5),
-            "wrist": hand_turn,
-            "metacarpal": hand_turn,
-            "finger": hand_turn,
+            "upperarm01": half_arm[row],
+            "upperarm02": arm_turn[row],
+            "lowerarm01": forearm_turn[row],
+            "lowerarm02": half_hand[row],
+            "wrist": hand_turn[row],
+            "metacarpal": hand_turn[row],
+            "finger": hand_turn[row],
+            **dict(zip(_COLLAR_SHARES, collars[row], strict=True)),
         }
-        for name, share in _COLLAR_SHARES.items():
-            by_bone[name] = turn["chest"] @ interpolate(np.eye(3), swing, share)
-        for bone, name in enumerate(body.bone_names):
-            if name.endswith(f".{end}"):
-                prefix = next((p for p in by_bone if name.startswith(p)), None)
-                if prefix is not None:
-                    rotations[bone] = by_bone[prefix]
+        for part, rotation in by_part.items():
+            rotations[_bones(body.bone_names, part, end)] = rotation
     return rotations
 
 
 def pose_fingers_and_eyes(body: HumanBody, heads: np.ndarray, rotations: np.ndarray, pose: HumanPose) -> None:
     """Turn fingers and eyes of `rotations` [B,3,3], which follow hand and head, in place."""
     for hand, end in zip(pose.hands, "LR", strict=True):
-        knuckles = [heads[body.bone(f"finger{finger}-1.{end}")] for finger in range(2, 6)]
-        towards_index = _unit(knuckles[0] - knuckles[3])
-        along = _unit(knuckles[1] - heads[body.bone(f"wrist.{end}")])
-        side = 1.0 if end == "L" else -1.0
-        curl_axis = side * towards_index
+        index, middle, little = (heads[body.bone(f"finger{finger}-1.{end}")] for finger in (2, 3, 5))
+        along = _unit(middle - heads[body.bone(f"wrist.{end}")])
+        side = -1.0 if end == "L" else 1.0
+        curl_axis = side * _unit(index - little)
         palmar = _unit(np.cross(curl_axis, along))
-        wrist = rotations[body.bone(f"wrist.{end}")]
-        for finger in range(1, 6):
-            curl = hand.curl[finger - 1]
-            if finger == 1:
-                turn = matrix_from_rotvec(-side * along * _THUMB_ACROSS_RAD * hand.thumb_across)
-                axis, angles = side * palmar, _THUMB_CURLS_RAD
-            else:
-                apart = _SPREADS_RAD[finger - 2] * hand.spread * (1 - max(curl, 0))
-                turn = matrix_from_rotvec(-side * palmar * apart)
-                axis, angles = curl_axis, _FINGER_CURLS_RAD
-            for link in range(3):
-                turn = turn @ matrix_from_rotvec(axis * curl * angles[link])
-                rotations[body.bone(f"finger{finger}-{link + 1}.{end}")] = wrist @ turn
+        curls = np.array(hand.curl)
+        apart = -side * hand.spread * (1 - np.maximum(curls[1:], 0)) * _SPREADS_RAD
+        bases = np.concatenate([[-side * _THUMB_ACROSS_RAD * hand.thumb_across * along], apart[:, None] * palmar])
+        axes = np.array([side * palmar, *[curl_axis] * 4])
+        angles = np.array([_THUMB_CURLS_RAD, *[_FINGER_CURLS_RAD] * 4]) * curls[:, None]
+        links = matrix_from_rotvec(np.concatenate([bases[:, None], angles[..., None] * axes[:, None]], axis=1))
+        turn = rotations[body.bone(f"wrist.{end}")] @ links[:, 0]
+        for link in range(1, 4):
+            turn = turn @ links[:, link]
+            rotations[[body.bone(f"finger{finger}-{link}.{end}") for finger in range(1, 6)]] = turn
     left, up = np.radians(pose.gaze_deg) * [-1 if pose.mirrored else 1, 1]
     look = matrix_from_rotvec(np.array([0, 0, left])) @ matrix_from_rotvec(np.array([-up, 0, 0]))
     for end in "LR":
@@ -263,28 +269,21 @@ def bend_toes(body: HumanBody, rotations: np.ndarray, positions: np.ndarray) -> 
         near = 1 - np.clip((positions[body.bone(f"toe3-1.{end}"), 2] - lowest_z) / _TOE_REACH_M, 0, 1)
         pointing = np.arcsin(np.clip(-(foot @ np.array([0.0, -1.0, 0.0]))[2], -1, 1))
         bent = foot @ matrix_from_rotvec(np.array([-near * np.clip(pointing, 0, _MOST_TOE_BEND_RAD), 0, 0]))
-        rotations[[bone for bone, name in enumerate(body.bone_names) if name.startswith("toe") and name[-1] == end]] = (
-            bent
-        )
+        rotations[_bones(body.bone_names, "toe", end)] = bent
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _swing(rotation: np.ndarray, bone: np.ndarray) -> np.ndarray:
-    """The smallest rotation that points the bone where `rotation` points it."""
-    return align(bone, rotation @ bone)
+def _segment(body: HumanBody, heads: np.ndarray, first: str, second: str, end: str) -> np.ndarray:
+    return heads[body.bone(f"{second}.{end}")] - heads[body.bone(f"{first}.{end}")]
 
 
-def _half_twist(rotation: np.ndarray, bone: np.ndarray) -> np.ndarray:
-    """`rotation` with half of its twist about the bone: the bone still points the same way."""
-    return interpolate(_swing(rotation, bone), rotation, 0.5)
-
-
-def _twist(rotation: np.ndarray, bone: np.ndarray, share: float) -> np.ndarray:
-    """A share of the twist about the bone alone."""
-    return interpolate(np.eye(3), _swing(rotation, bone).T @ rotation, share)
+@lru_cache(maxsize=100)
+def _bones(bone_names: tuple[str, ...], part: str, end: str) -> list[int]:
+    """Bones of one side whose names begin with `part`."""
+    return [bone for bone, name in enumerate(bone_names) if name.startswith(part) and name.endswith(f".{end}")]
 
 
 def _clip(clips: dict[str, Clip], name: str) -> Clip:

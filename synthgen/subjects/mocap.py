@@ -62,6 +62,20 @@ _BALLS = {
     "neck": ((-0.9, 0.9), (-0.7, 0.7), (-1.2, 1.2)),
 }
 
+# The same by driver, with the right side mirrored.
+_JOINT_NAMES = tuple(name.removeprefix("left_").removeprefix("right_") for name in DRIVERS)
+_SIDES = np.array([-1.0 if name.startswith("right_") else 1.0 for name in DRIVERS])
+_HINGE_DRIVERS = [driver for driver, name in enumerate(_JOINT_NAMES) if name in _HINGES]
+*_HINGE_RANGES, _HINGE_OTHER = np.array([_HINGES[_JOINT_NAMES[driver]] for driver in _HINGE_DRIVERS]).T
+_LIMB_DRIVERS = [driver for driver, name in enumerate(_JOINT_NAMES) if name in _LIMBS]
+_LIMB_NAMES, _LIMB_SIDES = [_JOINT_NAMES[driver] for driver in _LIMB_DRIVERS], _SIDES[_LIMB_DRIVERS]
+_LIMB_TWISTS = np.array([_LIMBS[name][2] for name in _LIMB_NAMES]).T
+_BALL_DRIVERS = [driver for driver, name in enumerate(_JOINT_NAMES) if name in _BALLS]
+_BALL_RANGES = (
+    np.array([_BALLS[_JOINT_NAMES[driver]] for driver in _BALL_DRIVERS])
+    * np.stack([np.ones(len(_BALL_DRIVERS)), *[_SIDES[_BALL_DRIVERS]] * 2], axis=1)[..., None]
+)
+_BALL_LOWEST, _BALL_HIGHEST = _BALL_RANGES.min(axis=2), _BALL_RANGES.max(axis=2)
 
 # The figure that clips are measured by, which is pybullet's (humanoid.urdf), m: where each driver's joint lies from its
 # parent's with arms and legs straight down.
@@ -180,10 +194,10 @@ def figure_joints(pose: np.ndarray) -> np.ndarray:
     return joints
 
 
-def clip_moment(clip: Clip, time_s: float) -> Moment:
-    """The clip at any time from 0 on, turned along the shortest arc between the two nearest frames.
+def clip_place(clip: Clip, time_s: float) -> tuple[int, int, float]:
+    """Where a clip is at any time from 0 on: rounds done, the frame before, the share of the way to the next frame.
 
-    A clip that loops goes on from its first frame where it has arrived by then; another one runs back and forth.
+    A clip that loops goes on from its first frame; another one runs back and forth.
 
     Raises:
         ValueError: time_s is below 0.
@@ -197,7 +211,18 @@ def clip_moment(clip: Clip, time_s: float) -> Moment:
         within_s = clip.duration_s - within_s
     position = min(within_s / clip.dt_s, len(clip.rotations) - 1)
     frame = min(int(position), len(clip.rotations) - 2)
-    share = position - frame
+    return int(rounds), frame, position - frame
+
+
+def clip_moment(clip: Clip, time_s: float) -> Moment:
+    """The clip at any time from 0 on, turned along the shortest arc between the two nearest frames.
+
+    A clip that loops goes on where it has arrived by then.
+
+    Raises:
+        ValueError: time_s is below 0.
+    """
+    rounds, frame, share = clip_place(clip, time_s)
 
     def between(values: np.ndarray) -> np.ndarray:
         return values[frame] + share * (values[frame + 1] - values[frame])
@@ -275,28 +300,58 @@ def limit_joints(local: np.ndarray) -> np.ndarray:
     the packaged clips nearly as they are.
     """
     result = local.copy()
-    for driver, name in enumerate(DRIVERS):
-        joint, side = name.removeprefix("left_").removeprefix("right_"), -1.0 if name.startswith("right_") else 1.0
-        if joint in _HINGES:
-            result[driver] = _limit_hinge(local[driver], *_HINGES[joint])
-        elif joint in _LIMBS:
-            result[driver] = _limit_limb(local[driver], *_LIMBS[joint], side)
-        elif joint in _BALLS:
-            low, high = np.array(_BALLS[joint]).T
-            rotvec = rotvec_from_matrix(local[driver]) * [1, side, side]
-            result[driver] = matrix_from_rotvec(np.clip(rotvec, low, high) * [1, side, side])
+    result[_HINGE_DRIVERS] = _limit_hinges(local[_HINGE_DRIVERS])
+    result[_LIMB_DRIVERS] = _limit_limbs(local[_LIMB_DRIVERS])
+    rotvecs = rotvec_from_matrix(local[_BALL_DRIVERS])
+    result[_BALL_DRIVERS] = matrix_from_rotvec(np.clip(rotvecs, _BALL_LOWEST, _BALL_HIGHEST))
     return result
 
 
 def align(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation [3,3] that turns direction start [3] into direction end [3]."""
-    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    if a @ b < -1 + 1e-9:
-        side = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        return matrix_from_rotvec(np.pi * side / np.linalg.norm(side))
-    axis = np.cross(a, b)
-    sine = np.linalg.norm(axis)
-    return matrix_from_rotvec(axis / max(sine, 1e-12) * np.arctan2(sine, a @ b))
+    """The smallest rotations [...,3,3] that turn directions start [...,3] into directions end [...,3]."""
+    a = start / np.linalg.norm(start, axis=-1, keepdims=True)
+    b = end / np.linalg.norm(end, axis=-1, keepdims=True)
+    axis, cosine = _cross(a, b), np.clip((a * b).sum(-1), -1, 1)
+    opposite = cosine < -1 + 1e-9
+    if opposite.any():
+        side = np.eye(3)[np.abs(a).argmin(-1)]
+        axis = np.where(opposite[..., None], _cross(a, side), axis)
+    sine = np.linalg.norm(axis, axis=-1)
+    angle = np.where(opposite, np.pi, np.arctan2(sine, cosine))
+    return matrix_from_rotvec(axis * (angle / np.maximum(sine, 1e-12))[..., None])
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """np.cross of small arrays spends most of its time on looking at their axes."""
+    return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
+
+
+def _limit_hinges(rotations: np.ndarray) -> np.ndarray:
+    """Split into a turn about x and the rest (swing-twist), limit both, and put them together again."""
+    quaternions = quaternion_from_matrix(rotations)
+    angles = _wrapped(2 * np.arctan2(quaternions[:, 1], quaternions[:, 0]))
+    about_x = np.array([1.0, 0.0, 0.0])
+    rests = rotvec_from_matrix(matrix_from_rotvec(-angles[:, None] * about_x) @ rotations)
+    rests *= np.minimum(1, _HINGE_OTHER / np.maximum(np.linalg.norm(rests, axis=1), 1e-12))[:, None]
+    limited = np.clip(angles, *_HINGE_RANGES)
+    return matrix_from_rotvec(limited[:, None] * about_x) @ matrix_from_rotvec(rests)
+
+
+def _limit_limbs(rotations: np.ndarray) -> np.ndarray:
+    """Split into a twist about the limb and the swing after it, limit both, and put them together again."""
+    quaternions = quaternion_from_matrix(rotations)
+    twists = _wrapped(2 * np.arctan2(quaternions[:, 3], quaternions[:, 0]))
+    about_z = np.array([0.0, 0.0, 1.0])
+    swings = rotvec_from_matrix(rotations @ matrix_from_rotvec(-twists[:, None] * about_z))
+    azimuths_deg = np.degrees(np.arctan2(-_LIMB_SIDES * swings[:, 1], -swings[:, 0]))
+    most = [np.interp(deg, *_LIMBS[name][:2]) for deg, name in zip(azimuths_deg, _LIMB_NAMES, strict=True)]
+    swings *= np.minimum(1, np.radians(most) / np.maximum(np.linalg.norm(swings, axis=1), 1e-12))[:, None]
+    limited = _LIMB_SIDES * np.clip(_LIMB_SIDES * twists, *_LIMB_TWISTS)
+    return matrix_from_rotvec(swings) @ matrix_from_rotvec(limited[:, None] * about_z)
+
+
+def _wrapped(angle: np.ndarray) -> np.ndarray:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _facing_ahead(pose: np.ndarray) -> np.ndarray:
@@ -308,34 +363,6 @@ def _on_figure(table: dict[str, tuple[float, float, float]], name: str) -> np.nd
     if name in table:
         return np.array(table[name], float)
     return np.array(table[name.replace("right", "left")], float) * [-1, 1, 1]
-
-
-def _limit_hinge(rotation: np.ndarray, low: float, high: float, other: float) -> np.ndarray:
-    """Split into a turn about x and the rest (swing-twist), limit both, and put them together again."""
-    w, x, _, _ = quaternion_from_matrix(rotation)
-    angle = 2 * np.arctan2(x, w)
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
-    rest = rotvec_from_matrix(matrix_from_rotvec(np.array([-angle, 0, 0])) @ rotation)
-    rest *= min(1.0, other / max(np.linalg.norm(rest), 1e-12))
-    return matrix_from_rotvec(np.array([np.clip(angle, low, high), 0, 0])) @ matrix_from_rotvec(rest)
-
-
-def _limit_limb(
-    rotation: np.ndarray,
-    azimuths_deg: tuple[float, ...],
-    most_deg: tuple[float, ...],
-    twists: tuple[float, float],
-    side: float,
-) -> np.ndarray:
-    """Split into a twist about the limb and the swing after it, limit both, and put them together again."""
-    w, _, _, z = quaternion_from_matrix(rotation)
-    twist = (2 * np.arctan2(z, w) + np.pi) % (2 * np.pi) - np.pi
-    swing = rotvec_from_matrix(rotation @ matrix_from_rotvec(np.array([0, 0, -twist])))
-    lift = np.linalg.norm(swing)
-    azimuth_deg = np.degrees(np.arctan2(-side * swing[1], -swing[0]))
-    swing = swing * min(1.0, np.radians(np.interp(azimuth_deg, azimuths_deg, most_deg)) / max(lift, 1e-12))
-    twist = side * np.clip(side * twist, *twists)
-    return matrix_from_rotvec(swing) @ matrix_from_rotvec(np.array([0, 0, twist]))
 
 
 def _read_clip(file: Path) -> Clip:
