@@ -187,6 +187,35 @@ def export(
 
 
 @app.command()
+def stats(
+    data: Annotated[str, typer.Argument(help="Dataset folder or URL, synthetic or real.")],
+    compare: Annotated[str | None, typer.Option(help="A second dataset, synthetic or real, beside the first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write; DATA/stats.html by default.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the numbers here too.")] = None,
+) -> None:
+    """Draw one page of plots: cameras, bodies, poses, visibility, colours; two datasets compared."""
+    from posecore.dataset import read_manifest, write_atomically
+    from synthgen.console import ProgressBar, console
+    from synthgen.dataset_statistics import distances, gather, to_json
+    from synthgen.statistics_page import write_page
+
+    gathered = []
+    for folder in filter(None, (data, compare)):
+        with ProgressBar(f"reading {folder}", read_manifest(folder).num_samples, "samples") as bar:
+            gathered.append(gather(folder, lambda bar=bar: bar.advance(1)))
+    first, second = (*gathered, None)[:2]
+    target = out or Path(data) / "stats.html"
+    write_page(first, second, target)
+    console.print(f"wrote {target}")
+    if as_json is not None:
+        content = {"datasets": [to_json(one) for one in gathered]}
+        if second is not None:
+            content["distances"] = [vars(distance) for distance in distances(first, second)]
+        write_atomically(as_json, (json.dumps(content, indent=1) + "\n").encode())
+        console.print(f"wrote {as_json}")
+
+
+@app.command()
 def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]) -> None:
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest

@@ -53,7 +53,7 @@ def write_preview(
         if "subjects" in read_meta(members):
             tiles.append(draw_sample(decode(members, layers=("image",)), tile_px, skeleton))
         else:
-            tiles.append(_fit(decode_real(members).image, tile_px)[0])
+            tiles.append(fit_square(decode_real(members).image, tile_px)[0])
     columns = columns - columns % views if columns > views else views
     sheet = contact_sheet(tiles, min(columns, len(tiles)), labels=keys)
     if manifest.kind != "real":
@@ -69,7 +69,7 @@ def draw_sample(sample: Sample, size_px: int, skeleton: str | None = None) -> np
     Raises:
         UserError: a subject cannot be shown in that skeleton.
     """
-    canvas, scale, offset = _fit(sample.image, size_px)
+    canvas, scale, offset = fit_square(sample.image, size_px)
     for subject in sample.subjects:
         drawn = load_skeleton(skeleton or subject.skeleton)
         joints = derive_joints(subject, drawn, sample.camera)
@@ -91,7 +91,7 @@ def _spread(total: int, count: int, views: int) -> list[int]:
     return [first * views + view for first in firsts for view in range(views) if first * views + view < total][:count]
 
 
-def _fit(image: np.ndarray, size_px: int) -> tuple[np.ndarray, float, np.ndarray]:
+def fit_square(image: np.ndarray, size_px: int) -> tuple[np.ndarray, float, np.ndarray]:
     """The picture scaled into a square; with the scale and the offset that take its pixels there."""
     height, width = image.shape[:2]
     scale = size_px / max(height, width)
