@@ -239,18 +239,20 @@ def pose_fingers_and_eyes(body: HumanBody, heads: np.ndarray, rotations: np.ndar
         index, middle, little = (heads[body.bone(f"finger{finger}-1.{end}")] for finger in (2, 3, 5))
         along = _unit(middle - heads[body.bone(f"wrist.{end}")])
         side = -1.0 if end == "L" else 1.0
-        curl_axis = side * _unit(index - little)
-        palmar = _unit(np.cross(curl_axis, along))
+        palmar = _unit(np.cross(side * (index - little), along))
+        curl_axis = np.cross(along, palmar)
+        fingers = np.array([_segment(body, heads, f"finger{n}-1", f"finger{n}-2", end) for n in range(2, 6)])
+        resting_apart = np.arcsin(fingers @ (side * curl_axis) / np.linalg.norm(fingers, axis=1))
         curls = np.array(hand.curl)
-        apart = -side * hand.spread * (1 - np.maximum(curls[1:], 0)) * _SPREADS_RAD
-        bases = np.concatenate([[-side * _THUMB_ACROSS_RAD * hand.thumb_across * along], apart[:, None] * palmar])
-        axes = np.array([side * palmar, *[curl_axis] * 4])
-        angles = np.array([_THUMB_CURLS_RAD, *[_FINGER_CURLS_RAD] * 4]) * curls[:, None]
-        links = matrix_from_rotvec(np.concatenate([bases[:, None], angles[..., None] * axes[:, None]], axis=1))
-        turn = rotations[body.bone(f"wrist.{end}")] @ links[:, 0]
-        for link in range(1, 4):
-            turn = turn @ links[:, link]
-            rotations[[body.bone(f"finger{finger}-{link}.{end}") for finger in range(1, 6)]] = turn
+        bent = np.maximum(curls[1:], 0)
+        apart = (1 - bent) * hand.spread * _SPREADS_RAD - bent * resting_apart  # a fist's fingers lie side by side
+        closed = matrix_from_rotvec(-side * apart[:, None] * palmar)
+        curled = matrix_from_rotvec((curls[1:, None] * np.cumsum(_FINGER_CURLS_RAD))[..., None] * curl_axis)
+        across = matrix_from_rotvec(-side * _THUMB_ACROSS_RAD * hand.thumb_across * along)
+        thumb = matrix_from_rotvec((curls[0] * np.cumsum(_THUMB_CURLS_RAD))[:, None] * side * palmar)
+        links = np.concatenate([[across @ thumb], curled @ closed[:, None]])
+        bones = [body.bone(f"finger{finger}-{link}.{end}") for finger in range(1, 6) for link in range(1, 4)]
+        rotations[bones] = rotations[body.bone(f"wrist.{end}")] @ links.reshape(-1, 3, 3)
     left, up = np.radians(pose.gaze_deg) * [-1 if pose.mirrored else 1, 1]
     look = matrix_from_rotvec(np.array([0, 0, left])) @ matrix_from_rotvec(np.array([-up, 0, 0]))
     for end in "LR":
