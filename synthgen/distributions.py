@@ -204,13 +204,13 @@ def _finite(value: Any) -> float:
 def _dump_number(distribution: Distribution) -> Any:
     match distribution:
         case Constant(value):
-            return value
+            return float(value)  # a field's default may be written 0; what is read again is 0.0
         case Uniform(low, high):
-            return {"uniform": [low, high]}
+            return {"uniform": [float(low), float(high)]}
         case LogUniform(low, high):
-            return {"log_uniform": [low, high]}
+            return {"log_uniform": [float(low), float(high)]}
         case Normal(mean, sd, low, high):
-            return {"normal": {"mean": mean, "sd": sd, "low": low, "high": high}}
+            return {"normal": {"mean": float(mean), "sd": float(sd), "low": float(low), "high": float(high)}}
         case Weighted(weights):
             return {"choice": {f"{value:.17g}": weight for value, weight in weights}}
 

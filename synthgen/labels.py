@@ -70,10 +70,12 @@ def _is_before(camera: Camera, posed: PosedSubject) -> bool:
 
 
 def _named_numbers(values: dict[str, object]) -> dict[str, float]:
-    """Every number of a shape by name; those of a tuple are counted: betas_0, betas_1."""
+    """Every number of a shape by name; those of a tuple bear their own names or are counted: betas_0, betas_1."""
     named: dict[str, float] = {}
     for name, value in values.items():
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+            named |= {part: float(number) for part, number in value}
+        elif isinstance(value, tuple):
             named |= {f"{name}_{place}": float(number) for place, number in enumerate(value)}
         else:
             named[name] = float(value)

@@ -38,7 +38,8 @@ def pose_subject(
     """Mesh and joints of a subject at one moment, standing at a place (x, y) on the ground."""
     match subject:
         case HumanSpec():
-            return pose_human(library.human, library.clips, subject.shape, subject.wardrobe, pose, position_m)
+            person = subject.shape, subject.wardrobe, subject.complexion
+            return pose_human(library.human, library.clips, *person, pose, position_m)
         case SmplSpec():
             body = library.smpl[subject.model]
             return pose_smpl(body, library.clips, subject.shape, subject.outfit, pose, position_m)

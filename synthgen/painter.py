@@ -9,7 +9,7 @@ import numpy as np
 from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
 from synthgen.stage import Stage
-from synthgen.surfaces import Seen, gather_surfaces, pixel_centres, pixel_directions, shading_normals, to_passes
+from synthgen.surfaces import Seen, blend, gather_surfaces, pixel_centres, pixel_directions, shading_normals, to_passes
 
 _SKY = (0.35, 0.45, 0.6)
 
@@ -36,7 +36,8 @@ class PainterRenderer:
         towards_lamp = np.array([0.2, -0.3, 1.0]) - camera.cam_from_world[2, :3]
         shade = 0.35 + 0.65 * np.abs(normals @ (towards_lamp / np.linalg.norm(towards_lamp)))
         colours = np.array([material.colours[0] for material in surfaces.materials]) ** 2.2
-        lit = colours[surfaces.material[seen.triangle]] * shade[:, None]
+        tint = blend(surfaces.tint[seen.triangle], seen.weights)
+        lit = colours[surfaces.material[seen.triangle]] * tint * shade[:, None]
         radiance = np.where((seen.triangle >= 0)[:, None], lit, _SKY)
         return to_passes(surfaces, seen, normals, radiance.reshape(camera.height, camera.width, 3))
 

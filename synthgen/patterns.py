@@ -11,8 +11,8 @@ import numpy as np
 from posecore.transforms import matrix_from_rotvec
 from synthgen.scene import Colour, Material
 
-_BRICK = (0.5, 0.25)  # width and height in units of the pattern
-_MORTAR = 0.02
+# Width and height in units of the pattern, gap, and how far every second row is shifted.
+_BRICKS = {"bricks": (0.5, 0.25, 0.02, 0.5), "tiles": (1.0, 1.0, 0.015, 0.0), "planks": (1.0, 0.12, 0.003, 0.37)}
 
 
 def material_colours(material: Material, rest: np.ndarray, footprint_m: np.ndarray) -> np.ndarray:
@@ -29,8 +29,8 @@ def material_colours(material: Material, rest: np.ndarray, footprint_m: np.ndarr
     fade = np.clip(footprint_m * material.repeats_per_m * 2 - 0.5, 0, 1)
     share = share + (0.5 - share) * fade
     colours = first + share[:, None] * (second - first)
-    if material.pattern == "bricks":
-        mortar = _is_mortar((rest * material.repeats_per_m) @ _turn(material.turn_deg).T)
+    if material.pattern in _BRICKS:
+        mortar = _is_mortar((rest * material.repeats_per_m) @ _turn(material.turn_deg).T, *_BRICKS[material.pattern])
         colours = np.where((mortar & (fade < 0.5))[:, None], (first + second) / 4, colours)
     return colours.astype(np.float32)
 
@@ -46,17 +46,32 @@ def _share_of_second(material: Material, place: np.ndarray) -> np.ndarray:
     match material.pattern:
         case "checker":
             return (np.floor(place + 1e-6).astype(int).sum(axis=1) % 2).astype(np.float32)
-        case "bricks":
-            return _lattice(np.stack([*_brick_of(place)[:2], np.zeros(len(place), int)], axis=1))
+        case "bricks" | "tiles" | "planks":
+            column, row, _, _ = _brick_of(place, *_BRICKS[material.pattern])
+            return _lattice(np.stack([column, row, np.zeros(len(place), int)], axis=1))
         case "noise":
-            smooth = _smooth_noise(place) + 0.5 * _smooth_noise(2 * place + 17.3)
-            return _ramp(smooth / 1.5, 0.35, 0.65)
+            return _ramp(_two_scales(place), 0.35, 0.65)
+        case "mottled" | "denim" | "grass":
+            return _ramp(_two_scales(place), 0.3, 0.72)
+        case "strands":
+            return _ramp(_two_scales(place * np.float32([1, 1, 0.07])), 0.35, 0.7)
+        case "freckles":
+            return _ramp(_two_scales(place), 0.6, 0.7)
+        case "camouflage":
+            return np.round(2 * _ramp(_two_scales(place), 0.35, 0.65)) / 2
+        case "dots":
+            away = place[:, :2] - np.floor(place[:, :2]) - 0.5
+            return 1 - _ramp(np.linalg.norm(away, axis=1), 0.24, 0.28)
+        case "plaid":
+            return (_ramp(_wave(place, 0.31), 0.45, 0.55) + _ramp(_wave(place[:, [1, 0, 2]], 0.31), 0.45, 0.55)) / 2
         case "cells":
             return _ramp(_nearest_seed(place), 0.25, 0.45)
         case "stripes":
             return _ramp(_wave(place, 0.31), 0.46, 0.54)
         case "gradient":
             return _wave(place, 0.04)
+        case "knit":
+            return _wave(place, 0.31)
     raise ValueError(f"unknown pattern {material.pattern!r}")
 
 
@@ -76,18 +91,23 @@ def _wave(place: np.ndarray, scale: float) -> np.ndarray:
     return 0.5 + 0.5 * np.sin(place[:, 0] * scale * 20 - np.pi / 2)
 
 
-def _brick_of(place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Column and row of the brick at each place, and the place within it; every second row is shifted by half."""
-    width, height = _BRICK
+def _brick_of(
+    place: np.ndarray, width: float, height: float, gap: float, shift: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Column and row of the brick at each place, and the place within it; every second row is shifted."""
     row = np.floor(place[:, 1] / height).astype(int)
-    x = place[:, 0] + np.where(row % 2, 0.0, 0.5 * width)
+    x = place[:, 0] + np.where(row % 2, 0.0, shift * width)
     column = np.floor(x / width).astype(int)
     return column, row, x - column * width, place[:, 1] - row * height
 
 
-def _is_mortar(place: np.ndarray) -> np.ndarray:
-    _, _, x, y = _brick_of(place)
-    return np.minimum(np.minimum(x, _BRICK[0] - x), np.minimum(y, _BRICK[1] - y)) < _MORTAR
+def _is_mortar(place: np.ndarray, width: float, height: float, gap: float, shift: float) -> np.ndarray:
+    _, _, x, y = _brick_of(place, width, height, gap, shift)
+    return np.minimum(np.minimum(x, width - x), np.minimum(y, height - y)) < gap
+
+
+def _two_scales(place: np.ndarray) -> np.ndarray:
+    return (_smooth_noise(place) + 0.5 * _smooth_noise(2 * place + 17.3)) / 1.5
 
 
 def _smooth_noise(place: np.ndarray) -> np.ndarray:

@@ -151,8 +151,9 @@ class PyrenderRenderer:
             elif material.pattern == "plain":
                 colours[index] = linear_colour(material.colours[0])
             else:
-                rest = blend(surfaces.rest[seen.triangle[index]], seen.weights[index])
-                colours[index] = material_colours(material, rest, footprint_m[index])
+                place = blend(surfaces.place[seen.triangle[index]], seen.weights[index])
+                colours[index] = material_colours(material, place, footprint_m[index])
+        colours *= blend(surfaces.tint[seen.triangle], seen.weights)
         roughness = np.array([material.roughness for material in surfaces.materials], dtype=np.float32)
         return colours, roughness[material_of]
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from synthgen.subjects.human_body import HumanShape
 from synthgen.subjects.human_clothes import Wardrobe
+from synthgen.subjects.human_paint import Complexion
 from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.quadruped import QuadrupedPose, QuadrupedShape
 from synthgen.subjects.smpl_body import SmplShape
@@ -34,7 +35,10 @@ class Material:
         texture: id of an image asset that replaces the pattern (tinted by the first colour), or None.
     """
 
-    pattern: Literal["plain", "noise", "stripes", "checker", "cells", "gradient", "bricks"]
+    pattern: Literal[
+        "plain", "noise", "stripes", "checker", "cells", "gradient", "bricks", "plaid", "dots", "denim", "knit",
+        "camouflage", "mottled", "grass", "planks", "tiles", "strands", "freckles",
+    ]  # fmt: skip
     colours: tuple[Colour, Colour]
     repeats_per_m: float
     turn_deg: tuple[float, float, float]
@@ -45,12 +49,13 @@ class Material:
 
 @dataclass(frozen=True)
 class HumanSpec:
-    """Identity of a person: build, clothes, and the material of each part of the mesh."""
+    """Identity of a person: build, clothes, what varies over the skin, and the material of each part of the mesh."""
 
     kind: Literal["human"]
     species: Literal["human"]
     shape: HumanShape
     wardrobe: Wardrobe
+    complexion: Complexion
     materials: dict[str, Material]
 
 

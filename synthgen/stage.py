@@ -24,13 +24,17 @@ _BEYOND_CAMERAS_M = 0.5  # of walls and clutter, where other cameras than the fi
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """An unlabelled mesh: `vertices` [V, 3], quads `faces` [F, 4] (a triangle repeats its last index), one material."""
+    """An unlabelled mesh: `vertices` [V, 3], quads `faces` [F, 4] (a triangle repeats its last index), one material.
+
+    `place` [V, 3]: where each vertex lies in the material, m; None for the vertices' own places.
+    """
 
     name: str
     vertices: np.ndarray
     faces: np.ndarray
     material: Material
     smooth: bool
+    place: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +180,10 @@ def _wall(
         centre + distance * forward + side * _WALL_SIZE_M / 2 * right + [0, 0, height]
         for side, height in ((-1, low), (1, low), (1, high), (-1, high))
     ]
-    return Thing("wall", np.array(corners), np.array([[0, 1, 2, 3]]), material, smooth=False)
+    place = np.array(
+        [[side * _WALL_SIZE_M / 2, height, 0] for side, height in ((-1, low), (1, low), (1, high), (-1, high))]
+    )
+    return Thing("wall", np.array(corners), np.array([[0, 1, 2, 3]]), material, smooth=False, place=place)
 
 
 def _place_clutter(

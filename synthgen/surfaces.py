@@ -23,8 +23,9 @@ class Surfaces:
 
     Attributes:
         vertices: [V, 3] float32 world. triangles: [T, 3] int32.
-        corners, rest, normals: [T, 3, 3] float32, for the corners of each triangle: world, at rest (where patterns are
-            laid out), and unit normals, all alike where faces are flat.
+        corners, place, normals: [T, 3, 3] float32, for the corners of each triangle: world, in the material (where
+            patterns are laid out), and unit normals, all alike where faces are flat.
+        tint: [T, 3, 3] float32, factors on the linear colours at the corners.
         instances, parts: [T] uint8, as in `Passes`. material: [T] int32, index into `materials`.
         uv: [T, 3, 2] float32 texture coordinates of the corners, zero where there are none.
         materials: of all parts and things.
@@ -33,7 +34,8 @@ class Surfaces:
     vertices: np.ndarray
     triangles: np.ndarray
     corners: np.ndarray
-    rest: np.ndarray
+    place: np.ndarray
+    tint: np.ndarray
     normals: np.ndarray
     instances: np.ndarray
     parts: np.ndarray
@@ -76,7 +78,8 @@ def gather_surfaces(stage: Stage, frame: int) -> Surfaces:
         vertices=vertices,
         triangles=fixed.triangles,
         corners=corners,
-        rest=fixed.rest,
+        place=fixed.place,
+        tint=fixed.tint,
         normals=normals,
         instances=fixed.instances,
         parts=fixed.parts,
@@ -131,7 +134,8 @@ class _Fixed:
     """What all frames of a stage share; see Surfaces. counts: triangles of each subject and thing."""
 
     triangles: np.ndarray
-    rest: np.ndarray
+    place: np.ndarray
+    tint: np.ndarray
     instances: np.ndarray
     parts: np.ndarray
     material: np.ndarray
@@ -147,7 +151,10 @@ def _fixed(stage: Stage) -> _Fixed:
     counts = np.array([len(triangles) for triangles, _ in split])
     firsts = np.cumsum([0, *(len(mesh.vertices) for mesh in (*subjects, *stage.things))])
     triangles = np.concatenate([corners + first for (corners, _), first in zip(split, firsts[:-1], strict=True)])
-    rest = np.concatenate([*(subject.rest for subject in subjects), *(thing.vertices for thing in stage.things)])
+    place = [subject.rest if subject.place is None else subject.place for subject in subjects]
+    place += [thing.vertices if thing.place is None else thing.place for thing in stage.things]
+    tint = [np.ones_like(subject.rest) if subject.tint is None else subject.tint for subject in subjects]
+    tint += [np.ones_like(thing.vertices) for thing in stage.things]
     parts, material, uv, materials = [], [], [], []
     for subject, spec, (_, face_of) in zip(subjects, stage.spec.subjects, split[: len(subjects)], strict=True):
         parts.append(subject.face_parts[face_of] + 1)
@@ -157,7 +164,8 @@ def _fixed(stage: Stage) -> _Fixed:
     num_things = counts[len(subjects) :]
     return _Fixed(
         triangles=triangles.astype(np.int32),
-        rest=rest.astype(np.float32)[triangles],
+        place=np.concatenate(place).astype(np.float32)[triangles],
+        tint=np.concatenate(tint).astype(np.float32)[triangles],
         instances=np.repeat([*range(1, len(subjects) + 1), *np.zeros(len(num_things))], counts).astype(np.uint8),
         parts=np.concatenate([*parts, np.zeros(num_things.sum())]).astype(np.uint8),
         material=np.concatenate([*material, np.repeat(len(materials) + np.arange(len(num_things)), num_things)]),

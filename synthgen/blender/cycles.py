@@ -66,7 +66,8 @@ class CyclesRenderer:
         for number, (subject, first) in enumerate(zip(spec.subjects, stage.subjects[0], strict=True)):
             self._meshes.append(self._add_subject(f"subject-{number + 1}", first, subject.materials, number + 1))
         for thing in stage.things:
-            mesh = _new_mesh(thing.name, thing.vertices, thing.faces, thing.vertices, thing.smooth)
+            place = thing.vertices if thing.place is None else thing.place
+            mesh = _new_mesh(thing.name, thing.vertices, thing.faces, place, thing.smooth)
             mesh.materials.append(self._material(thing.name, thing.material))
             self._link(bpy.data.objects.new(thing.name, mesh))
         centre = np.concatenate([s.vertices for s in stage.subjects[0]]).mean(axis=0)
@@ -105,9 +106,17 @@ class CyclesRenderer:
     def _add_subject(
         self, name: str, subject: PosedSubject, materials: dict[str, Material], instance: int
     ) -> bpy.types.Mesh:
-        mesh = _new_mesh(name, subject.vertices, subject.faces, subject.rest, smooth=True)
+        place = subject.rest if subject.place is None else subject.place
+        mesh = _new_mesh(name, subject.vertices, subject.faces, place, smooth=True)
+        if subject.tint is not None:
+            tint = np.concatenate([subject.tint, np.ones((len(subject.tint), 1), np.float32)], axis=1)
+            mesh.attributes.new("tint", "FLOAT_COLOR", "POINT").data.foreach_set("color", tint.ravel())
+        shown = set(np.unique(subject.face_parts).tolist())
         for index, part in enumerate(subject.part_names):
-            material = self._material(f"{name}-{part}", materials[part])
+            if index not in shown:  # its slot must stay, for the slots' numbers are the parts'
+                mesh.materials.append(None)
+                continue
+            material = self._material(f"{name}-{part}", materials[part], is_tinted=subject.tint is not None)
             material.pass_index = index + 1
             mesh.materials.append(material)
         mesh.polygons.foreach_set("material_index", subject.face_parts.astype(np.int32))
@@ -120,8 +129,8 @@ class CyclesRenderer:
         self._link(holder)
         return mesh
 
-    def _material(self, name: str, material: Material) -> bpy.types.Material:
-        return build_material(name, material, self._image(material.texture) if material.texture else None)
+    def _material(self, name: str, material: Material, is_tinted: bool = False) -> bpy.types.Material:
+        return build_material(name, material, self._image(material.texture) if material.texture else None, is_tinted)
 
     def _image(self, asset: str) -> bpy.types.Image:
         if asset not in self._images:
@@ -198,7 +207,7 @@ def _new_world() -> bpy.types.World:
     return world
 
 
-def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, rest: np.ndarray, smooth: bool) -> bpy.types.Mesh:
+def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, place: np.ndarray, smooth: bool) -> bpy.types.Mesh:
     corner_mask = _corner_mask(faces)
     corners = faces[corner_mask]
     starts = np.concatenate([[0], np.cumsum(corner_mask.sum(axis=1))[:-1]])
@@ -210,8 +219,8 @@ def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, rest: np.ndarr
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", starts.astype(np.int32))
     mesh.polygons.foreach_set("use_smooth", np.full(len(faces), smooth))
-    attribute = mesh.attributes.new("rest", "FLOAT_VECTOR", "POINT")
-    attribute.data.foreach_set("vector", np.ascontiguousarray(rest, dtype=np.float32).ravel())
+    attribute = mesh.attributes.new("place", "FLOAT_VECTOR", "POINT")
+    attribute.data.foreach_set("vector", np.ascontiguousarray(place, dtype=np.float32).ravel())
     mesh.update(calc_edges=True)
     return mesh
 

@@ -1,12 +1,13 @@
 """What people may look like, wear and do."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
 from synthgen.distributions import Choice, Constant, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
+from synthgen.subjects.headwear import HairKind
 from synthgen.subjects.motion_files import clip_name, find_motion_files, is_motion_file
 from synthgen.subjects.pose_families import ARMS, HANDS, POSTURES
 
@@ -62,30 +63,72 @@ class HumanShapeRecipe(Strict):
     african: number(0, 1) = Uniform(0.01, 1)
     asian: number(0, 1) = Uniform(0.01, 1)
     caucasian: number(0, 1) = Uniform(0.01, 1)
+    changes: number(0, 200) = Uniform(0, 60)
+    change_strength: number(0, 1) = Constant(0.3)
+
+
+class LooksRecipe(Strict):
+    """Skin, hair colour and what varies over a face. Tones are places on the Monk Skin Tone Scale, 1..10."""
+
+    skin_tone: number(1, 10) = Uniform(1, 10)
+    skin_roughness: number(0, 1) = Uniform(0.4, 0.7)
+    blush: number(0, 1) = Uniform(0.1, 0.8)
+    sockets: number(0, 1) = Uniform(0.1, 0.8)
+    freckles: number(0, 1) = Constant(0.15)
+    stubble: number(0, 1) = Constant(0.5)
+    lip_colour: number(0, 1) = Uniform(0.3, 1)
+    lipstick: number(0, 1) = Constant(0.15)
+    hair_colour: names(
+        "black", "dark_brown", "brown", "auburn", "red", "blond", "grey", "white", "pink", "blue", "green"
+    ) = even("black", "dark_brown", "brown", "auburn", "red", "blond", "grey")
 
 
 class ClothesRecipe(Strict):
-    """What people wear; the top `none` is for men and becomes a tank top on others.
+    """What people wear, hair included.
 
-    Lengths run from the shortest to the longest of a kind, 0..1.
+    Lengths run from the shortest to the longest of a kind, 0..1. On anybody but men the top `none` becomes a tank top;
+    on men skirts become shorts; only they have beards and `hair_of_men`.
     """
 
     top: names("none", "tank", "short", "long") = even("tank", "short", "long")
-    bottom: names("briefs", "shorts", "trousers", "skirt") = even("shorts", "trousers")
+    outer: names("none", "jacket", "hoodie", "vest") = even("none")
+    bottom: names("briefs", "shorts", "trousers", "leggings", "skirt") = even("shorts", "trousers")
+    dress: number(0, 1) = Constant(0.5)
     sleeve: number(0, 1) = Uniform(0, 1)
     leg: number(0, 1) = Uniform(0, 1)
     hem: number(0, 1) = Uniform(0, 1)
     neckline: number(0, 1) = Uniform(0, 1)
     looseness: number(0, 1) = Uniform(0, 1)
+    opening: number(0, 1) = Uniform(0, 1)
     tucked: number(0, 1) = Constant(0.3)
-    shoes: number(0, 1) = Constant(0.8)
-    boots: number(0, 1) = Constant(0)
-    hair: names("bald", "short", "bob", "long") = even("short", "bob", "long")
+    socks: number(0, 1) = Constant(0.5)
+    shoes: names("none", "sneakers", "boots", "sandals") = even("sneakers")
+    shaft: number(0, 1) = Uniform(0, 1)
+    gloves: number(0, 1) = Constant(0)
+    bag: names("none", "backpack") = even("none")
+    hair: names(*get_args(HairKind)) = even("short", "bob", "long", "ponytail", "bun")
+    hair_of_men: names(*get_args(HairKind)) = even("bald", "buzz", "receding", "short", "parted")
     hair_volume: number(0, 1) = Uniform(0, 1)
     hair_length: number(0, 1) = Uniform(0, 1)
-    hat: names("none", "beanie", "cap") = even("none")
+    fringe: number(0, 1) = Uniform(0, 1)
+    brow_weight: number(0, 1) = Uniform(0, 1)
+    beard: names("none", "moustache", "goatee", "full") = even("none")
+    hat: names("none", "beanie", "cap", "bucket", "brimmed", "helmet") = even("none")
+    glasses: names("none", "glasses", "sunglasses") = even("none")
+    round_lenses: number(0, 1) = Uniform(0, 1)
     thickness_m: number(0.001, 0.03) = Uniform(0.003, 0.012)
     fabric: MaterialRecipe = MaterialRecipe()
+    bottom_fabric: MaterialRecipe = MaterialRecipe()
+    shoe_fabric: MaterialRecipe = MaterialRecipe()
+
+
+class ExpressionRecipe(Strict):
+    """The faces that people make, anew in each frame."""
+
+    family: names(
+        "neutral", "smile", "laugh", "talk", "shout", "frown", "surprise", "squint", "eyes_closed", "pucker", "random"
+    ) = even("neutral")
+    strength: number(0, 1) = Uniform(0.3, 1)
 
 
 class HumanRecipe(Strict):
@@ -95,4 +138,6 @@ class HumanRecipe(Strict):
     body: Literal["anny"] = "anny"
     shape: HumanShapeRecipe = HumanShapeRecipe()
     pose: PoseRecipe
+    looks: LooksRecipe = LooksRecipe()
     clothes: ClothesRecipe = ClothesRecipe()
+    expression: ExpressionRecipe = ExpressionRecipe()

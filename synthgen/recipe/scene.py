@@ -29,6 +29,8 @@ class WorldRecipe(Strict):
     wall_distance_m: number(0.5, 50) = Uniform(1, 5)
     wall_turn_deg: number(-60, 60) = Uniform(-35, 35)
     surface: MaterialRecipe = MaterialRecipe()
+    floor_surface: MaterialRecipe | None = None
+    wall_surface: MaterialRecipe | None = None
     clutter: number(0, 20) = Uniform(0, 5)
     occluders: number(0, 5) = Constant(0)
     occluder_size: number(0.02, 1) = Uniform(0.1, 0.3)

@@ -12,7 +12,7 @@ import numpy as np
 from synthgen.randomness import Draws
 from synthgen.recipe import Recipe
 from synthgen.recipe.material import MaterialRecipe
-from synthgen.sampling.material import as_colour, sample_material
+from synthgen.sampling.material import as_colour, sample_laid_material, sample_material
 from synthgen.sampling.subject import advance_pose, sample_pose, sample_subject
 from synthgen.scene import (
     CameraSpec,
@@ -128,8 +128,12 @@ def _sample_world(recipe: Recipe, draws: Draws) -> WorldSpec:
         hdri=draws.choice("hdri", world.hdri),
         turn_deg=draws.uniform("turn_deg", -180, 180),
         strength=draws.number("hdri_strength", world.hdri_strength),
-        floor=sample_material(world.surface, draws.within("floor_surface")) if has_floor else None,
-        wall=sample_material(world.surface, draws.within("wall_surface")) if has_wall else None,
+        floor=sample_laid_material(world.floor_surface or world.surface, draws.within("floor_surface"))
+        if has_floor
+        else None,
+        wall=sample_laid_material(world.wall_surface or world.surface, draws.within("wall_surface"))
+        if has_wall
+        else None,
         wall_distance_m=draws.number("wall_distance_m", world.wall_distance_m),
         wall_turn_deg=draws.number("wall_turn_deg", world.wall_turn_deg),
     )

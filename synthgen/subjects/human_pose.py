@@ -82,6 +82,7 @@ class HumanPose:
         left_hand, right_hand: fingers, before mirroring.
         gaze_deg: of the eyes from the head's direction: to the left, and up.
         heading_deg: turn about z, counter-clockwise seen from above; 0 faces -y.
+        face: facial action ("jawOpen", "mouthSmileLeft", ...) -> strength, 0..1.
         elapsed_s: how long ago the moment was: a sequence is one pose with growing elapsed_s. Clips go on beyond their
             end, and the pelvis travels as the clip's does.
     """
@@ -102,6 +103,7 @@ class HumanPose:
     gaze_deg: tuple[float, float] = (0.0, 0.0)
     heading_deg: float = 0.0
     elapsed_s: float = 0.0
+    face: dict[str, float] = field(default_factory=dict)
 
     @property
     def hands(self) -> tuple[HandPose, HandPose]:

@@ -23,18 +23,22 @@ def cut(values: np.ndarray, faces: np.ndarray, field: np.ndarray) -> tuple[np.nd
     faces = flat.reshape(faces.shape).astype(np.int32)
     values, field = values[used].astype(np.float32), field[used]
     outside = field >= 0
-    edges = np.concatenate([np.stack([faces[:, k], faces[:, (k + 1) % 4]], 1) for k in range(4)])
+    edges = np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2)
+    edges = edges[outside[edges].any(1)]
     edges = np.concatenate([edges, edges[:, ::-1]])
-    crossing = edges[outside[edges[:, 0]] & ~outside[edges[:, 1]]]
+    edges = edges[outside[edges[:, 0]]]
+    crossing = edges[~outside[edges[:, 1]]]
     out, inn = crossing.T
     share = (field[inn] / (field[inn] - field[out]))[:, None].astype(np.float32)
-    moved, hits = _mean_at(out, values[inn] + share * (values[out] - values[inn]), len(values))
-    result = np.where((hits > 0)[:, None], moved, values)
+    moved, at = _mean_at(out, values[inn] + share * (values[out] - values[inn]))
+    values[at] = moved
     # A corner that touches the inside only across a quad has no crossing edge: it goes between its moved neighbours.
-    stranded = outside & (hits == 0)
-    around = edges[stranded[edges[:, 0]] & (hits[edges[:, 1]] > 0)]
-    between, near = _mean_at(around[:, 0], result[around[:, 1]], len(values))
-    return np.where((near > 0)[:, None], between, result).astype(np.float32), faces
+    is_moved = np.zeros(len(values), bool)
+    is_moved[at] = True
+    around = edges[~is_moved[edges[:, 0]] & is_moved[edges[:, 1]]]
+    between, at = _mean_at(around[:, 0], values[around[:, 1]])
+    values[at] = between
+    return values, faces
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -74,9 +78,26 @@ def ripple(points: np.ndarray) -> np.ndarray:
     return (np.sin(23 * x + 5 * z) + np.sin(19 * y - 11 * x) + np.sin(13 * z + 17 * y + 1)) / 3
 
 
-def _mean_at(index: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the values [N,C] that go to each of `size` rows, and how many went there."""
-    total = np.zeros((size, values.shape[1]), np.float32)
-    np.add.at(total, index, values)
-    count = np.bincount(index, minlength=size)
-    return total / np.maximum(count, 1)[:, None], count
+def rim_edges(faces: np.ndarray) -> np.ndarray:
+    """Directed edges [N,2] that belong to one face only, in that face's direction."""
+    edges = np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2).astype(np.int64)
+    edges = edges[edges[:, 0] != edges[:, 1]]
+    size = int(edges.max()) + 1
+    return edges[~np.isin(edges[:, 1] * size + edges[:, 0], edges[:, 0] * size + edges[:, 1])].astype(np.int32)
+
+
+def grid_faces(rows: int, columns: int, closed: bool = False) -> np.ndarray:
+    """Quads [F,4] over a grid of vertices numbered row by row; `closed` joins the last column to the first."""
+    index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    if closed:
+        index = np.concatenate([index, index[:, :1]], 1)
+    return np.stack([index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]], -1).reshape(-1, 4)
+
+
+def _mean_at(index: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means [M,C] of the values [N,C] that share an index, and the M indices."""
+    order = np.argsort(index, kind="stable")
+    at, start, count = np.unique(index[order], return_index=True, return_counts=True)
+    if len(at) == 0:
+        return values[:0], at
+    return np.add.reduceat(values[order], start, axis=0) / count[:, None].astype(np.float32), at

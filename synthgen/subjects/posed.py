@@ -24,6 +24,8 @@ class PosedSubject:
         rotations: [J,3,3] float64 local rotations; G_j = G_parent L_j turns the world-aligned rest pose.
         limb_radius_m: [J] float64: how deep the joint lies under the surface; 0 for points on the surface.
         skeleton: name of the skeleton.
+        place: [V,3] float32, m: where each vertex lies in its material (cut fabric, combed hair), or None for `rest`.
+        tint: [V,3] float32 factor on the material's linear colour (blush, beard shadow, hems), or None.
         self_penetration_m: how deep a limb reaches into the body, 0 for not at all.
         uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
         texture_asset: id of the asset that uv points into, or None.
@@ -39,6 +41,8 @@ class PosedSubject:
     rotations: np.ndarray
     limb_radius_m: np.ndarray
     skeleton: str
+    place: np.ndarray | None = None
+    tint: np.ndarray | None = None
     self_penetration_m: float = 0.0
     uv: np.ndarray | None = None
     texture_asset: str | None = None

@@ -117,5 +117,5 @@ def test_only_men_go_without_a_top(library: SubjectLibrary) -> None:
     recipe = load_recipe("humans_dr", ("subject.clothes.top=none",))
     for scene in range(100):
         person = sample_scene(recipe, scene, library.clip_durations_s).subjects[0]
-        is_man = person.shape.gender < 0.35 and person.shape.age > 0.55
+        is_man = person.shape.gender < 0.4 and person.shape.age > 0.52
         assert person.wardrobe.top == ("none" if is_man else "tank")

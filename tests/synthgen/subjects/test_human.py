@@ -11,8 +11,9 @@ from posecore.transforms import global_from_local, matrix_from_rotvec
 from synthgen.catalog import fetch
 from synthgen.subjects.human import pose_human
 from synthgen.subjects.human_bake import VARIATIONS, bake_human
-from synthgen.subjects.human_body import HumanBody, HumanShape, shape_body, target_weights
+from synthgen.subjects.human_body import HumanBody, HumanShape, SparseTargets, shape_body, target_weights
 from synthgen.subjects.human_clothes import PART_NAMES, Wardrobe
+from synthgen.subjects.human_paint import Complexion
 from synthgen.subjects.human_pose import HumanPose
 from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.skinning import bone_positions, skin
@@ -53,7 +54,12 @@ def macro_body() -> HumanBody:
         bone_weights=np.ones((1, 1), np.float32),
         faces={},
         keypoints={},
-        lip_weight=np.zeros(1),
+        masks={},
+        tights_over=np.zeros(1, np.int32),
+        change_names=(),
+        action_names=(),
+        sparse=SparseTargets(np.zeros(1, np.int32), np.zeros(0, np.uint16), np.zeros((0, 3), np.int16), np.zeros(0)),
+        change_heads=np.zeros((0, 1, 3)),
     )
 
 
@@ -73,7 +79,9 @@ def test_shapes_outside_the_range_are_refused_by_name():
 
 
 def test_left_is_plus_x_when_facing_minus_y_and_the_feet_stand_on_the_ground(body, clips):
-    subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0), position_m=(1.0, 2.0))
+    subject = pose_human(
+        body, clips, HumanShape(), Wardrobe(), Complexion(), HumanPose("stand", 0.0), position_m=(1.0, 2.0)
+    )
     for name in ("shoulder", "wrist", "hip", "ankle", "ear", "big_toe"):
         assert joint(subject, f"left_{name}")[0] > joint(subject, f"right_{name}")[0]
     assert joint(subject, "nose")[1] < joint(subject, "head")[1]
@@ -83,7 +91,7 @@ def test_left_is_plus_x_when_facing_minus_y_and_the_feet_stand_on_the_ground(bod
 
 
 def test_turning_the_heading_by_90_degrees_turns_the_left_to_plus_y(body, clips):
-    subject = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0, heading_deg=90))
+    subject = pose_human(body, clips, HumanShape(), Wardrobe(), Complexion(), HumanPose("stand", 0.0, heading_deg=90))
     across = joint(subject, "left_shoulder") - joint(subject, "right_shoulder")
     assert across / np.linalg.norm(across) == pytest.approx([0, 1, 0], abs=0.02)
 
@@ -91,7 +99,7 @@ def test_turning_the_heading_by_90_degrees_turns_the_left_to_plus_y(body, clips)
 def test_rotations_move_limbs_as_the_joints_say(body, clips):
     """P_child - P_parent = G_parent (rest_child - rest_parent) for bones that hang on one joint alone."""
     jitter = {"left_elbow": (-1.2, 0.0, 0.3), "right_hip": (-0.8, 0.2, 0.1), "right_knee": (0.9, 0.0, 0.0)}
-    posed = pose_human(body, clips, HumanShape(), Wardrobe(), HumanPose("stand", 0.0, jitter=jitter))
+    posed = pose_human(body, clips, HumanShape(), Wardrobe(), Complexion(), HumanPose("stand", 0.0, jitter=jitter))
     skeleton = load_skeleton("human")
     turned = global_from_local(posed.rotations, skeleton.parents)
     for parent, child in (("left_elbow", "left_wrist"), ("right_hip", "right_knee"), ("right_knee", "right_ankle")):
@@ -103,23 +111,33 @@ def test_rotations_move_limbs_as_the_joints_say(body, clips):
 @pytest.mark.parametrize(
     "wardrobe",
     [
-        Wardrobe(top="none", bottom="briefs", shoes=False, hair="bald"),
+        Wardrobe(top="none", bottom="briefs", shoes="none", hair="bald"),
         Wardrobe(top="tank", bottom="shorts", hair="short", hat="cap"),
-        Wardrobe(top="long", bottom="trousers", hair="bob", tucked=True, boots=0.7, looseness=1.0),
-        Wardrobe(top="short", bottom="skirt", hair="long", hat="beanie", leg=0.2),
+        Wardrobe(top="long", bottom="trousers", hair="bob", tucked=True, shoes="boots", looseness=1.0),
+        Wardrobe(top="short", bottom="skirt", hair="long", hat="beanie", leg=0.2, socks=1.0),
+        Wardrobe(outer="jacket", bottom="leggings", shoes="sandals", hair="ponytail", hat="bucket", glasses="glasses"),
+        Wardrobe(outer="hoodie", hair="afro", beard="full", bag="backpack", gloves=True, glasses="sunglasses"),
+        Wardrobe(outer="vest", hair="bun", beard="moustache", hat="brimmed", shaft=1.0),
+        Wardrobe(hair="buzz", beard="goatee", hat="helmet"),
     ],
 )
 def test_every_outfit_is_a_sound_mesh_with_each_part_it_names(body, clips, wardrobe):
-    subject = pose_human(body, clips, HumanShape(gender=0.8), wardrobe, HumanPose("stand", 0.05))
+    subject = pose_human(body, clips, HumanShape(gender=0.8), wardrobe, Complexion(), HumanPose("stand", 0.05))
     assert np.isfinite(subject.vertices).all()
     assert np.array_equal(np.unique(subject.faces), np.arange(len(subject.vertices)))
     assert subject.rest.shape == subject.vertices.shape
     assert len(subject.face_parts) == len(subject.faces)
     worn = {PART_NAMES[part] for part in np.unique(subject.face_parts)}
-    expected = {"skin", "lips", "eyes", "iris", "hair"}
+    expected = {"skin", "lips", "eyes", "iris", "pupil", "brows", "lashes", "teeth"}
+    expected |= {"hair"} if wardrobe.hair not in ("bald", "buzz") or wardrobe.beard != "none" else set()
     expected |= {"top"} if wardrobe.top != "none" else set()
     expected |= {"bottom"} if wardrobe.bottom != "none" else set()
-    expected |= {"shoes"} if wardrobe.shoes else set()
+    expected |= {"shoes", "soles"} if wardrobe.shoes != "none" else set()
+    expected |= {"outer"} if wardrobe.outer != "none" else set()
+    expected |= {"socks"} if wardrobe.socks > 0 else set()
+    expected |= {"gloves"} if wardrobe.gloves else set()
+    expected |= {"bag"} if wardrobe.bag != "none" else set()
+    expected |= {"glasses"} if wardrobe.glasses != "none" else set()
     expected |= {"hat"} if wardrobe.hat != "none" else set()
     assert worn == expected
 
@@ -127,7 +145,7 @@ def test_every_outfit_is_a_sound_mesh_with_each_part_it_names(body, clips, wardr
 def test_longer_sleeves_reach_further_down_the_arm(body, clips):
     def reach(sleeve):
         wardrobe = Wardrobe(top="short", sleeve=sleeve, looseness=0)
-        subject = pose_human(body, clips, HumanShape(), wardrobe, HumanPose("stand", 0.0))
+        subject = pose_human(body, clips, HumanShape(), wardrobe, Complexion(), HumanPose("stand", 0.0))
         return subject.rest[subject.faces[subject.face_parts == PART_NAMES.index("top")], 0].max()
 
     lengths = [reach(sleeve) for sleeve in (0, 0.25, 0.5, 0.75, 1)]
@@ -136,8 +154,8 @@ def test_longer_sleeves_reach_further_down_the_arm(body, clips):
 
 def test_the_same_numbers_give_the_same_bytes(body, clips):
     pose = HumanPose("stand", 0.03, jitter={"neck": (0.1, 0.2, 0.0)})
-    first = pose_human(body, clips, HumanShape(weight=0.7), Wardrobe(), pose)
-    again = pose_human(replace(body), clips, HumanShape(weight=0.7), Wardrobe(), pose)
+    first = pose_human(body, clips, HumanShape(weight=0.7), Wardrobe(), Complexion(), pose)
+    again = pose_human(replace(body), clips, HumanShape(weight=0.7), Wardrobe(), Complexion(), pose)
     assert first.vertices.tobytes() == again.vertices.tobytes()
 
 
@@ -163,7 +181,7 @@ def test_shapes_and_poses_equal_annys_own_within_a_tenth_of_a_millimetre(body, t
     rng = np.random.default_rng(0)
     assert tuple(model.bone_labels) == body.bone_names
     for _ in range(4):
-        names = HumanShape.__dataclass_fields__
+        names = HumanShape().phenotypes
         shape = HumanShape(**{name: float(rng.uniform()) for name in names})
         vertices, heads = shape_body(body, shape)
         rotations = matrix_from_rotvec(rng.normal(0, 0.4, (len(body.bone_names), 3)))
