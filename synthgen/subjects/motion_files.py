@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from posecore.transforms import global_from_local, matrix_from_rotvec
-from synthgen.subjects.mocap import DRIVERS, Clip, align
+from synthgen.subjects.mocap import DRIVERS, FIGURE_LEG_M, Clip, align, figure_joints
+from synthgen.subjects.smpl_bake import BODY_PARENTS, WORLD_FROM_MODEL
+from synthgen.subjects.smpl_body import HANDS, JOINT_NAMES
 
 SUFFIXES = (".bvh", ".npz")
 
-# Thigh and shank of the packaged clips' figure (DeepMimic's humanoid), and its ankle's height over the ground, m.
-_THIGH_M, _SHANK_M = 0.422, 0.410
+# Height of the ankle of the packaged clips' figure over the ground, m.
 _ANKLE_HEIGHT_M = 0.07
 
 # Names of the joint that turns each driver, lower case without prefix and punctuation, best first; {s} is the side.
@@ -42,17 +43,29 @@ _DOWN = np.array([0.0, 0.0, -1.0])
 _UPRIGHT_DEG = 40
 _STANDING_COSINE = 0.7
 
-# SMPL: joints 0..21 are the same in SMPL, SMPL-H and SMPL-X. Its rest pose is y up, facing +z, arms out to the sides.
-_SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+# Which joint of SMPL turns each driver, and what a row of an AMASS file of that many numbers holds: the joints of SMPL
+# (without the two hands, which never move), SMPL-H or SMPL-X.
 _SMPL_DRIVERS = {
-    "root": 0, "chest": 9, "neck": 15, "right_hip": 2, "right_knee": 5, "right_ankle": 8, "left_hip": 1, "left_knee": 4,
-    "left_ankle": 7, "right_shoulder": 17, "right_elbow": 19, "right_wrist": 21, "left_shoulder": 16, "left_elbow": 18,
-    "left_wrist": 20,
+    "root": "pelvis", "chest": "spine3", "neck": "head",
+    **{f"{side}_{name}": f"{side}_{name}" for side in ("left", "right")
+       for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")},
 }  # fmt: skip
-_SMPL_POSE_WIDTHS = (72, 156, 165)
-_WORLD_FROM_SMPL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+_AMASS_JOINTS = {72: JOINT_NAMES["smpl"][:22], 156: JOINT_NAMES["smplh"], 165: JOINT_NAMES["smplx"]}
 # Thigh plus shank of an average SMPL body, m, rounded: scales the path of the root alone.
 _SMPL_LEG_M = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class SmplClip(Clip):
+    """A motion recorded on SMPL, SMPL-H or SMPL-X, with all that its joints do.
+
+    Attributes:
+        joints: names of the J first joints, as in the skeleton `human`, and of fingers if there are any.
+        joint_turns: [T,J,3,3] their global rotations out of the T-pose, in our axes.
+    """
+
+    joints: tuple[str, ...]
+    joint_turns: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,20 +368,44 @@ def _read_amass(path: Path) -> Clip:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not a readable npz file ({error})") from None
-    if poses.ndim != 2 or poses.shape[1] not in _SMPL_POSE_WIDTHS or place.shape != (len(poses), 3):
+    if poses.ndim != 2 or poses.shape[1] not in _AMASS_JOINTS or place.shape != (len(poses), 3):
         raise ValueError(
-            f"{path}: poses {poses.shape} and trans {place.shape}; expected [T,{'|'.join(map(str, _SMPL_POSE_WIDTHS))}]"
+            f"{path}: poses {poses.shape} and trans {place.shape}; expected [T,{'|'.join(map(str, _AMASS_JOINTS))}]"
             " and [T,3]"
         )
     _check_motion(path, len(poses), 1 / rate if rate else 0.0, np.concatenate([poses, place], 1))
-    local = matrix_from_rotvec(poses[:, : 3 * len(_SMPL_PARENTS)].reshape(len(poses), -1, 3))
-    turned = global_from_local(local, _SMPL_PARENTS) @ _WORLD_FROM_SMPL.T
-    rotations = turned[:, [_SMPL_DRIVERS[driver] for driver in DRIVERS]]
+    joints = _AMASS_JOINTS[poses.shape[1]]
+    vectors = poses.reshape(len(poses), -1, 3)[:, : len(joints)]
+    turned = global_from_local(matrix_from_rotvec(vectors), _smpl_parents(joints)) @ WORLD_FROM_MODEL.T
+    rotations = turned[:, [joints.index(_SMPL_DRIVERS[driver]) for driver in DRIVERS]]
     for index, driver in enumerate(DRIVERS):
         side, _, segment = driver.partition("_")
         if segment in ("shoulder", "elbow", "wrist"):
             rotations[:, index] = rotations[:, index] @ align(_DOWN, np.array([1.0 if side == "left" else -1.0, 0, 0]))
-    return _grounded_clip(path.name, 1 / rate, place, _SMPL_LEG_M, rotations)
+    plain = _grounded_clip(path.name, 1 / rate, place, _SMPL_LEG_M, rotations)
+    # Most recordings have no fingers and no face: those of the pose go then, not a flat hand.
+    recorded = [k for k in range(len(joints)) if k < len(BODY_PARENTS) or vectors[:, _limb_of(joints, k)].any()]
+    return SmplClip(**vars(plain), joints=tuple(joints[k] for k in recorded), joint_turns=turned[:, recorded])
+
+
+def _smpl_parents(joints: tuple[str, ...]) -> tuple[int, ...]:
+    """Parents of SMPL's joints: the body's, the head's of jaw and eyes, and of each finger's links."""
+    parents = list(BODY_PARENTS)
+    for joint in joints[len(parents) :]:
+        side, _, finger = joint.partition("_")
+        if joint not in HANDS:
+            parents.append(joints.index("head"))
+        else:
+            link = int(finger[-1])
+            parents.append(joints.index(f"{side}_wrist" if link == 1 else f"{side}_{finger[:-1]}{link - 1}"))
+    return tuple(parents)
+
+
+def _limb_of(joints: tuple[str, ...], joint: int) -> list[int]:
+    """All joints of the hand that a joint belongs to, or itself."""
+    if joints[joint] not in HANDS:
+        return [joint]
+    return [k for k, name in enumerate(joints) if name in HANDS and name.split("_")[0] == joints[joint].split("_")[0]]
 
 
 def _grounded_clip(name: str, dt_s: float, root: np.ndarray, leg: float, rotations: np.ndarray) -> Clip:
@@ -376,13 +413,9 @@ def _grounded_clip(name: str, dt_s: float, root: np.ndarray, leg: float, rotatio
 
     The floor of files cannot be trusted: it is where the lowest ankle of the whole clip says.
     """
-    root_m = root * ((_THIGH_M + _SHANK_M) / leg)
-    below = [
-        rotations[:, DRIVERS.index(f"{side}_hip")] @ (_THIGH_M * _DOWN)
-        + rotations[:, DRIVERS.index(f"{side}_knee")] @ (_SHANK_M * _DOWN)
-        for side in ("left", "right")
-    ]
-    ankle_z = (root_m[None, :, 2] + np.array(below)[..., 2]).min()
+    root_m = root * (FIGURE_LEG_M / leg)
+    ankles = [DRIVERS.index("left_ankle"), DRIVERS.index("right_ankle")]
+    ankle_z = (root_m[:, None] + figure_joints(rotations)[:, ankles])[..., 2].min()
     return Clip(name, dt_s, root_m - [*root_m[0, :2], ankle_z - _ANKLE_HEIGHT_M], rotations)
 
 

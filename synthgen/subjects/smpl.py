@@ -21,7 +21,7 @@ from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_
 from synthgen.subjects.skinning import bone_positions
 from synthgen.subjects.smpl_body import SmplBody, SmplShape, expression_offset, move_points, shape_smpl
 from synthgen.subjects.smpl_clothes import PART_NAMES, Outfit, dress
-from synthgen.subjects.smpl_pose import LIMBS, SmplPose, bend_toes, joint_rotations, limb
+from synthgen.subjects.smpl_pose import LIMBS, SmplPose, bend_toes, limb, smpl_rotations
 
 # Joints of `human` that are no joint of the model: a mean of joints, or a landmark of the surface. SMPL has no fingers:
 # its knuckles lie half-way from the wrist to the finger's tip.
@@ -108,7 +108,7 @@ def pose_smpl(
     figure = _figure(body, shape, outfit)
     struck = strike(clips, pose)
     joints = figure.joints + expression_offset(body, pose.expression, body.joint_expression_offsets)
-    rotations = joint_rotations(body, joints, struck.drivers, pose)
+    rotations = smpl_rotations(body, joints, clips, struck.drivers, pose)
     positions = bone_positions(joints, body.parents, rotations)
     if struck.clearance_legs == 0:
         bend_toes(body, rotations, positions)

@@ -18,7 +18,7 @@ from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL
 _BODY_JOINTS = load_skeleton("human").joints[:22]
 FINGERS = tuple(f"{finger}{link}" for finger in ("index", "middle", "pinky", "ring", "thumb") for link in (1, 2, 3))
 HANDS = tuple(f"{side}_{finger}" for side in ("left", "right") for finger in FINGERS)
-_JOINT_NAMES = {
+JOINT_NAMES = {
     "smpl": (*_BODY_JOINTS, "left_hand", "right_hand"),
     "smplh": (*_BODY_JOINTS, *HANDS),
     "smplx": (*_BODY_JOINTS, "jaw", "left_eyeball", "right_eyeball", *HANDS),
@@ -62,7 +62,7 @@ class SmplBody:
 
     @property
     def joints(self) -> tuple[str, ...]:
-        return _JOINT_NAMES[self.kind]
+        return JOINT_NAMES[self.kind]
 
     def joint(self, name: str) -> int:
         return self.joints.index(name)

@@ -4,13 +4,15 @@ Conventions: z up, at heading 0 the person faces -y and its left is +x. Every jo
 the T-pose at rest. Nothing here draws random numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from posecore.skeleton import mirror_name
 from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.human_pose import HandPose, HumanPose
-from synthgen.subjects.mocap import DRIVERS, align, interpolate
+from synthgen.subjects.mocap import DRIVERS, MIRROR, Clip, align, clip_place, interpolate
+from synthgen.subjects.motion_files import SmplClip
 from synthgen.subjects.smpl_body import SmplBody
 
 # How far spine and head have turned from the first driver to the second.
@@ -25,6 +27,7 @@ LIMBS = {
     "hip": ("hip", "knee"), "knee": ("knee", "ankle"), "shoulder": ("shoulder", "elbow"), "elbow": ("elbow", "wrist"),
     "wrist": ("elbow", "wrist"),
 }  # fmt: skip
+_LOWER_JOINTS = ("pelvis", "hip", "knee", "ankle", "foot")
 _DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -39,6 +42,43 @@ class SmplPose(HumanPose):
 
     expression: tuple[float, ...] = ()
     jaw_deg: float = 0.0
+
+
+def smpl_rotations(
+    body: SmplBody, joints: np.ndarray, clips: dict[str, Clip], drivers: np.ndarray, pose: SmplPose
+) -> np.ndarray:
+    """Global rotation [J,3,3] of every joint out of the T-pose: from the drivers, and what else the clip recorded.
+
+    A clip that was recorded on SMPL tells more than the drivers: the bend of each vertebra, collar bones, twists,
+    fingers. What its joints do beyond what the drivers would make them do goes on top; so the pose is the recorded one
+    where nothing else changes it, and follows jitter, limits, mirroring and mixing all the same. A blended or free pose
+    has the drivers alone.
+
+    Args:
+        joints: [J,3] at rest, m. drivers: [D,3,3] global.
+    """
+    rotations = joint_rotations(body, joints, drivers, pose)
+    if pose.free is not None or pose.blend_clip is not None:
+        return rotations
+    plain = replace(pose, mirrored=False)
+    sources = [(clips[pose.clip], pose.time_s)] * 2
+    if pose.lower_clip is not None:
+        sources[1] = (clips[pose.lower_clip], pose.lower_time_s)
+    for is_lower, (clip, time_s) in enumerate(sources):
+        if not isinstance(clip, SmplClip):
+            continue
+        _, frame, share = clip_place(clip, time_s + pose.elapsed_s)
+        told = joint_rotations(
+            body, joints, interpolate(clip.rotations[frame], clip.rotations[frame + 1], share), plain
+        )
+        recorded = interpolate(clip.joint_turns[frame], clip.joint_turns[frame + 1], share)
+        for name, turn in zip(clip.joints, recorded, strict=True):
+            if name in body.joints and name.endswith(_LOWER_JOINTS) == bool(is_lower):
+                beyond = told[body.joint(name)].T @ turn
+                if pose.mirrored:
+                    name, beyond = mirror_name(name), MIRROR @ beyond @ MIRROR
+                rotations[body.joint(name)] = rotations[body.joint(name)] @ beyond
+    return rotations
 
 
 def joint_rotations(body: SmplBody, joints: np.ndarray, drivers: np.ndarray, pose: SmplPose) -> np.ndarray:

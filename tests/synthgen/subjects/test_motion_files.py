@@ -3,7 +3,7 @@ import pytest
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec, rotation_6d_from_matrix, rotvec_from_matrix
-from synthgen.subjects.mocap import DRIVERS, align
+from synthgen.subjects.mocap import DRIVERS, FIGURE_LEG_M, align, figure_joints
 from synthgen.subjects.motion_files import (
     clip_name,
     find_motion_files,
@@ -14,6 +14,7 @@ from synthgen.subjects.motion_files import (
 from trainer.bvh import write_bvh
 from trainer.predict import Prediction
 
+HUMAN = load_skeleton("human")
 DOWN = np.array([0.0, 0.0, -1.0])
 # CMU's names and tree, T-pose, inches / 0.45 as CMU has it; y up, facing +z, left = +x.
 CMU = {
@@ -187,12 +188,11 @@ def test_the_root_is_scaled_to_the_packaged_clips_leg_and_starts_over_the_origin
     local, root = still(frames=3)
     root[:, 0], root[:, 1] = (10, 12, 14), (40, 41, 40)
     clip = read_motion(write_file(tmp_path / "walk.bvh", local, root))
-    metres = (0.422 + 0.410) / (np.hypot(2.5, 6.7) + np.hypot(2.6, 7.0))
+    metres = FIGURE_LEG_M / (np.hypot(2.5, 6.7) + np.hypot(2.6, 7.0))
     assert clip.root_m[:, 0] == pytest.approx([0, 2 * metres, 4 * metres])
     assert clip.root_m[1, 2] - clip.root_m[0, 2] == pytest.approx(metres)
-    legs = clip.rotations[0, DRIVERS.index("left_hip")] @ (0.422 * DOWN)
-    legs = legs + clip.rotations[0, DRIVERS.index("left_knee")] @ (0.410 * DOWN)
-    assert clip.root_m[0, 2] + legs[2] == pytest.approx(0.07)
+    ankle = figure_joints(clip.rotations[0])[DRIVERS.index("left_ankle")]
+    assert clip.root_m[0, 2] + ankle[2] == pytest.approx(0.07)
 
 
 def test_what_the_trainer_writes_as_bvh_reads_back_with_the_same_limbs(tmp_path):
@@ -257,6 +257,7 @@ def test_a_packaged_clip_written_as_amass_npz_reads_back_as_the_same_poses(libra
     assert read.dt_s == pytest.approx(1 / 120)
     assert np.allclose(read.rotations, poses, atol=1e-9)
     assert read.root_m[0, :2] == pytest.approx([0, 0])
+    assert read.joints == HUMAN.joints[:22]  # no fingers and no face were recorded
 
 
 def test_missing_joints_are_named_with_what_the_file_has(tmp_path):

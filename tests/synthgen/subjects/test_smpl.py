@@ -12,15 +12,16 @@ import smplx
 import torch
 from smplx.utils import Struct
 
-from posecore.skeleton import load_skeleton
-from posecore.transforms import global_from_local, matrix_from_rotvec
-from synthgen.subjects.human_pose import HandPose
+from posecore.skeleton import load_skeleton, mirror_name
+from posecore.transforms import global_from_local, local_from_global, matrix_from_rotvec
+from synthgen.subjects.human_pose import HandPose, strike
 from synthgen.subjects.mocap import DRIVERS, Clip
+from synthgen.subjects.motion_files import read_motion
 from synthgen.subjects.smpl import pose_smpl
 from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL, bake_smpl, read_model_file
 from synthgen.subjects.smpl_body import SmplBody, SmplShape, expression_offset, move_points, shape_smpl
 from synthgen.subjects.smpl_clothes import PART_NAMES, Outfit
-from synthgen.subjects.smpl_pose import SmplPose, joint_rotations
+from synthgen.subjects.smpl_pose import SmplPose, joint_rotations, smpl_rotations
 from tests.synthgen.subjects.made_smpl import made_model, write_npz, write_pickle
 
 HUMAN = load_skeleton("human")
@@ -223,6 +224,43 @@ def test_the_eyes_of_smplx_are_bare_whatever_is_worn(bodies, clips):
         for top in ("none", "long")
     }
     assert counts["none"] == counts["long"] > 0
+
+
+def recorded_clip(folder, num_joints):
+    """An AMASS file of small turns in all joints but the hinges, which have limits, and its rotation vectors."""
+    vectors = np.random.default_rng(5).normal(0, 0.12, (6, num_joints, 3))
+    vectors[:, [4, 5, 18, 19]] = 0
+    vectors[:, 0] = [np.pi / 2, 0, 0]
+    np.savez(folder / "m.npz", poses=vectors.reshape(6, -1), trans=np.zeros((6, 3)), mocap_framerate=10.0)
+    return {"m.npz": read_motion(folder / "m.npz")}, vectors
+
+
+@pytest.mark.parametrize(("kind", "num_joints"), [("smpl", 24), ("smplh", 52), ("smplx", 55)])
+def test_a_motion_recorded_on_the_same_model_is_taken_over_joint_by_joint(bodies, tmp_path, kind, num_joints):
+    body = bodies[kind]
+    clips, vectors = recorded_clip(tmp_path, num_joints)
+    pose = SmplPose("m.npz", 0.3)
+    rotations = smpl_rotations(body, body.joint_template, clips, strike(clips, pose).drivers, pose)
+    expected = WORLD_FROM_MODEL @ matrix_from_rotvec(vectors[3]) @ WORLD_FROM_MODEL.T
+    found = local_from_global(rotations, tuple(body.parents))
+    compared = slice(1, 22 if kind == "smpl" else num_joints)
+    assert np.allclose(found[compared], expected[compared], atol=1e-6)
+
+
+def test_a_recorded_motion_mirrors_and_leaves_jitter_its_say(bodies, tmp_path):
+    body = bodies["smplx"]
+    clips, _ = recorded_clip(tmp_path, 55)
+    pose = SmplPose("m.npz", 0.3)
+    plain, mirrored, jittered = (
+        smpl_rotations(body, body.joint_template, clips, strike(clips, changed).drivers, changed)
+        for changed in (pose, replace(pose, mirrored=True), replace(pose, jitter={"chest": (0.2, 0.0, 0.0)}))
+    )
+    flip = np.diag([-1.0, 1.0, 1.0])
+    for name in ("spine2", "left_collar", "left_shoulder", "right_index2", "jaw"):
+        other = mirrored[body.joint(mirror_name(name))]
+        assert np.allclose(other, flip @ plain[body.joint(name)] @ flip, atol=0.03), name
+    assert not np.allclose(jittered[body.joint("spine2")], plain[body.joint("spine2")], atol=0.05)
+    assert np.allclose(jittered[body.joint("left_knee")], plain[body.joint("left_knee")], atol=1e-9)
 
 
 def test_too_many_coefficients_are_refused(bodies, clips):
