@@ -147,7 +147,9 @@ class Histogram:
         bins = sorted(self.counts)
         reached = np.cumsum([self.counts[number] for number in bins])
         number = bins[min(int(np.searchsorted(reached, share * reached[-1])), len(bins) - 1)]
-        return min(max(self._value(number + 0.5), self.least), self.most)
+        if number == bins[0]:  # often a spike: nothing hidden, nothing cut off
+            return self.least
+        return self.most if number == bins[-1] else self._value(number + 0.5)
 
     @property
     def mean(self) -> float:
@@ -187,8 +189,7 @@ class DatasetStatistics:
     def histogram(self, name: str) -> Histogram:
         """The histogram of that quantity, made when first asked for."""
         if name not in self.histograms:
-            quantity = _BY_NAME.get(name) or Quantity(name, name.removeprefix("shape_"), "bodies", "", 0.05)
-            self.histograms[name] = Histogram(quantity)
+            self.histograms[name] = Histogram(_BY_NAME.get(name) or _shape_quantity(name))
         return self.histograms[name]
 
 
@@ -330,6 +331,13 @@ def to_json(statistics: DatasetStatistics) -> dict[str, Any]:
         "categories": {name: dict(counts.most_common()) for name, counts in statistics.categories.items()},
         "visibility": visibility,
     }
+
+
+def _shape_quantity(name: str) -> Quantity:
+    plain = name.removeprefix("shape_")
+    is_length = plain.endswith("_m")
+    title = plain.removesuffix("_m").replace("_", " ").capitalize()
+    return Quantity(name, title, "bodies", "m" if is_length else "", 0.002 if is_length else 0.05)
 
 
 def _distance(

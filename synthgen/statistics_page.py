@@ -197,13 +197,13 @@ def _histogram(name: str, histograms: Sequence[Histogram], apart: dict[str, floa
     _percent(axes)
     clean(axes)
     if name in apart:
-        medians = " and ".join(f"{histogram.quantile(0.5):.3g}" for histogram in histograms)
+        medians = " and ".join(_number(histogram.quantile(0.5)) for histogram in histograms)
         note = f"distance {apart[name]:.0%}" + ("" if quantity.period else f", medians {medians}")
     elif quantity.period:
         note = ""
     else:
-        low, middle, high = (histograms[0].quantile(share) for share in (0.05, 0.5, 0.95))
-        note = f"median {middle:.3g}, 90% within {low:.3g} to {high:.3g}"
+        low, middle, high = (_number(histograms[0].quantile(share)) for share in (0.05, 0.5, 0.95))
+        note = f"median {middle}, 90% in {low} to {high}"
     return Plot(quantity.title, note, svg(figure), f"Histogram of {quantity.title}, {quantity.unit}; {note}.")
 
 
@@ -369,6 +369,11 @@ def _percent(axes: Any) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.set_ylim(bottom=0)
+
+
+def _number(value: float) -> str:
+    """Two digits, more where they stand before the point."""
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _short(name: str) -> str:
