@@ -25,6 +25,7 @@ class OutfitRecipe(Strict):
     hair_volume: number(0, 1) = Uniform(0, 1)
     thickness_m: number(0.001, 0.03) = Uniform(0.003, 0.012)
     fabric: MaterialRecipe = MaterialRecipe()
+    shoe_fabric: MaterialRecipe = MaterialRecipe()
 
 
 class SmplRecipe(Strict):

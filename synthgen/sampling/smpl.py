@@ -21,7 +21,7 @@ def sample_smpl(recipe: SmplRecipe, draws: Draws) -> SmplSpec:
     kinds = {name: draws.choice(name, getattr(clothes, name)) for name in ("top", "bottom", "hair")}
     cuts = ("sleeve", "leg", "hem", "hair_volume", "thickness_m")
     lengths = {name: draws.number(name, getattr(clothes, name)) for name in cuts}
-    fabrics = {part: sample_material(clothes.fabric, draws.within(part)) for part in ("top", "bottom", "shoes")}
+    fabrics = {part: sample_material(clothes.fabric, draws.within(part)) for part in ("top", "bottom")}
     return SmplSpec(
         kind="human",
         species="human",
@@ -33,6 +33,7 @@ def sample_smpl(recipe: SmplRecipe, draws: Draws) -> SmplSpec:
             "hair": sample_hair(draws.stream("hair_colour")),
             "eyes": plain((0.85, 0.83, 0.8), 0.25),
             "iris": sample_iris(draws.stream("iris")),
+            "shoes": sample_material(clothes.shoe_fabric, draws.within("shoes")),
             **fabrics,
         },
     )
