@@ -6,10 +6,9 @@ camera; the world is a plain sky; a surface has the first colour of its material
 
 import numpy as np
 
-from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
 from synthgen.stage import Stage
-from synthgen.surfaces import Seen, blend, gather_surfaces, pixel_centres, pixel_directions, shading_normals, to_passes
+from synthgen.surfaces import blend, cast, gather_surfaces, shading_normals, to_passes
 
 _SKY = (0.35, 0.45, 0.6)
 
@@ -29,9 +28,7 @@ class PainterRenderer:
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
         surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
-        directions = pixel_directions(camera, pixel_centres(camera)).reshape(-1, 3)
-        hits = RayMesh(surfaces.vertices, surfaces.triangles).first_hits(camera.position_world, directions)
-        seen = Seen(hits.triangle, hits.distance, hits.weights, directions)
+        seen = cast(surfaces, camera)
         normals = shading_normals(surfaces, seen)
         towards_lamp = np.array([0.2, -0.3, 1.0]) - camera.cam_from_world[2, :3]
         shade = 0.35 + 0.65 * np.abs(normals @ (towards_lamp / np.linalg.norm(towards_lamp)))

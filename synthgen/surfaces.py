@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from posecore.camera import Camera, unproject
-from synthgen.rays import split_quads
+from synthgen.rays import RayMesh, split_quads
 from synthgen.renderer import Passes
 from synthgen.scene import Material
 from synthgen.stage import Stage
@@ -99,6 +99,13 @@ def pixel_centres(camera: Camera) -> np.ndarray:
     """[H, W, 2] pixel coordinates."""
     row, column = np.mgrid[: camera.height, : camera.width]
     return np.stack([column, row], axis=-1) + 0.5
+
+
+def cast(surfaces: Surfaces, camera: Camera) -> Seen:
+    """What the pixels' centres see, row by row, by rays."""
+    directions = pixel_directions(camera, pixel_centres(camera)).reshape(-1, 3)
+    hits = RayMesh(surfaces.vertices, surfaces.triangles).first_hits(camera.position_world, directions)
+    return Seen(hits.triangle, hits.distance, hits.weights, directions)
 
 
 def shading_normals(surfaces: Surfaces, seen: Seen) -> np.ndarray:

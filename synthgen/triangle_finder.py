@@ -17,7 +17,10 @@ from posecore.transforms import invert_rigid
 
 _SHADERS = Path(__file__).parent / "shaders"
 _NEAR_M, _FAR_M = 0.1, 1000.0  # Blender's cameras see from 0.1 m on, too
-_INSTALL = "on Debian or Ubuntu install libegl1, libgl1 and libgl1-mesa-dri, which also render without a GPU"
+_HELP = (
+    "which engine.name: pyrender and eevee need; "
+    "on Debian or Ubuntu install libegl1, libgl1 and libgl1-mesa-dri, which also render without a GPU"
+)
 
 
 class TriangleFinder:
@@ -43,9 +46,17 @@ class TriangleFinder:
             with _old_habits():
                 self._renderer = pyrender.OffscreenRenderer(1, 1)
         except Exception as error:  # PyOpenGL raises its own kinds, pyrender asserts
-            raise UserError(f"engine.name: pyrender finds no working OpenGL (EGL: {error!r}); {_INSTALL}") from error
+            raise UserError(f"OpenGL without a display does not work here ({error!r}), {_HELP}") from error
         # pyrender offers no other way to its shader folder
         self._renderer._renderer._program_cache = ShaderProgramCache(shader_dir=str(_SHADERS))
+
+    @property
+    def driver(self) -> str:
+        """What draws: the name of a GPU, or of a software driver such as llvmpipe."""
+        with _old_habits():
+            from OpenGL.GL import GL_RENDERER, glGetString
+
+            return glGetString(GL_RENDERER).decode()
 
     def find(self, vertices: np.ndarray, triangles: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         """Look at triangles, from both sides, through a camera.
@@ -86,7 +97,7 @@ def _require_egl() -> None:
         try:
             ctypes.CDLL(library)
         except OSError:
-            raise UserError(f"engine.name: pyrender needs OpenGL, but {library} is not here; {_INSTALL}") from None
+            raise UserError(f"there is no {library} here, {_HELP}") from None
 
 
 class _old_habits(warnings.catch_warnings):

@@ -1,4 +1,4 @@
-"""The Cycles engine: one Blender scene per process, its content replaced for each stage.
+"""The Cycles and Eevee engines: one Blender scene per process, its content replaced for each stage.
 
 Settings come from measurements (DECISIONS.md): a small world importance map and the fast denoiser prefilter are what
 make small frames cheap; persistent data stays off, since it renders stale textures. Blender's camera looks along -z
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import bpy
 import numpy as np
@@ -22,6 +23,7 @@ from synthgen.renderer import Passes, RenderSettings
 from synthgen.scene import LightSpec, Material
 from synthgen.stage import Stage
 from synthgen.subjects.posed import PosedSubject
+from synthgen.surfaces import cast, gather_surfaces, shading_normals, to_passes
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1; with the HDRIs' own level it reads as a sunny day
 _SENSOR_MM = 36.0
@@ -29,18 +31,27 @@ _NO_DEPTH = 1e9  # Blender writes 1e10 where there is nothing
 _GPU_TYPES = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
 
-class CyclesRenderer:
-    """Renders stages with Cycles; see `Renderer`.
+class BlenderRenderer:
+    """Renders stages with Cycles or Eevee; see `Renderer`.
+
+    Eevee has no passes of object and material numbers; beside its picture, the passes are those of rays.
 
     Args:
+        name: the engine.
         asset_path: gives the file of an image asset (environment map, texture) by its id.
         threads: CPU threads; 0 takes all cores.
     """
 
-    name = "cycles"
     version = bpy.app.version_string
 
-    def __init__(self, settings: RenderSettings, asset_path: Callable[[str], Path], threads: int = 0) -> None:
+    def __init__(
+        self,
+        name: Literal["cycles", "eevee"],
+        settings: RenderSettings,
+        asset_path: Callable[[str], Path],
+        threads: int = 0,
+    ) -> None:
+        self.name = name
         self._asset_path = asset_path
         self._stage: Stage | None = None
         self._meshes: list[bpy.types.Mesh] = []
@@ -50,7 +61,12 @@ class CyclesRenderer:
         self._folder = tempfile.TemporaryDirectory(prefix="synthgen-", dir=memory if memory.is_dir() else None)
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._scene = bpy.context.scene
-        _configure(self._scene, settings, threads)
+        _configure(self._scene, threads)
+        match name:
+            case "cycles":
+                _configure_cycles(self._scene, settings)
+            case "eevee":
+                _configure_eevee(self._scene, settings)
         self._camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self._scene.collection.objects.link(self._camera)
         self._scene.camera = self._camera
@@ -91,6 +107,12 @@ class CyclesRenderer:
         self._scene.render.filepath = str(path)
         with quiet_stdout():
             bpy.ops.render.render(write_still=True)
+        if self.name == "eevee":
+            surfaces = gather_surfaces(self._stage, frame)
+            seen = cast(surfaces, camera)
+            return to_passes(
+                surfaces, seen, shading_normals(surfaces, seen), _stack(_read_layers(path), "Combined", "RGB")
+            )
         return _read_passes(path)
 
     def close(self) -> None:
@@ -141,7 +163,18 @@ class CyclesRenderer:
         self._scene.collection.objects.link(holder)
 
 
-def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -> None:
+def _configure(scene: bpy.types.Scene, threads: int) -> None:
+    render = scene.render
+    render.use_persistent_data = False
+    render.threads_mode = "FIXED"
+    render.threads = threads or os.cpu_count() or 1
+    render.resolution_percentage = 100
+    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    render.image_settings.color_depth = "32"
+    render.image_settings.exr_codec = "NONE"
+
+
+def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
     scene.render.engine = "CYCLES"
     cycles = scene.cycles
     cycles.device = "GPU" if _use_gpu(settings.device) else "CPU"
@@ -154,16 +187,14 @@ def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -
     cycles.use_light_tree = False  # pays with many lamps only
     cycles.max_bounces = settings.bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
-    render = scene.render
-    render.use_persistent_data = False
-    render.threads_mode = "FIXED"
-    render.threads = threads or os.cpu_count() or 1
-    render.resolution_percentage = 100
-    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
-    render.image_settings.color_depth = "32"
-    render.image_settings.exr_codec = "NONE"
     layer = scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_material_index = layer.use_pass_normal = True
+
+
+def _configure_eevee(scene: bpy.types.Scene, settings: RenderSettings) -> None:
+    scene.render.engine = "BLENDER_EEVEE_NEXT"
+    scene.eevee.taa_render_samples = settings.samples
+    scene.eevee.use_raytracing = False  # of reflections on the screen, which matt surfaces have none of
 
 
 def _use_gpu(device: str) -> bool:
@@ -259,28 +290,31 @@ def _new_light(name: str, spec: LightSpec, centre: np.ndarray) -> bpy.types.Obje
 
 
 def _read_passes(path: Path) -> Passes:
+    layers = _read_layers(path)
+    depth_m = layers["Depth.Z"] if "Depth.Z" in layers else layers["Depth.V"]
+    return Passes(
+        radiance=_stack(layers, "Combined", "RGB"),
+        instances=np.rint(layers["IndexOB.X"]).astype(np.uint8),
+        depth_m=np.where(depth_m < _NO_DEPTH, depth_m, np.inf).astype(np.float32),
+        parts=np.rint(layers["IndexMA.X"]).astype(np.uint8),
+        normals=_stack(layers, "Normal", "XYZ"),
+    )
+
+
+def _read_layers(path: Path) -> dict[str, np.ndarray]:
+    """Channels [H, W] float32 of what Blender wrote, such as "Combined.R"."""
     oiio = _open_image_io()
     file = oiio.ImageInput.open(str(path))
     if file is None:
         raise OSError(f"{path}: Blender wrote no readable passes ({oiio.geterror()})")
-    spec = file.spec()
+    names = file.spec().channelnames
     pixels = file.read_image(oiio.FLOAT)
     file.close()
-    by_name = {name.split(".", 1)[1]: index for index, name in enumerate(spec.channelnames) if "." in name}
+    return {name.split(".", 1)[1]: pixels[..., index] for index, name in enumerate(names) if "." in name}
 
-    def channels(*names: str) -> np.ndarray:
-        return np.ascontiguousarray(pixels[..., [by_name[name] for name in names]])
 
-    depth_m = channels("Depth.Z")[..., 0] if "Depth.Z" in by_name else channels("Depth.V")[..., 0]
-    instances = channels("IndexOB.X")[..., 0]
-    parts = channels("IndexMA.X")[..., 0]
-    return Passes(
-        radiance=channels("Combined.R", "Combined.G", "Combined.B"),
-        instances=np.rint(instances).astype(np.uint8),
-        depth_m=np.where(depth_m < _NO_DEPTH, depth_m, np.inf).astype(np.float32),
-        parts=np.rint(parts).astype(np.uint8),
-        normals=channels("Normal.X", "Normal.Y", "Normal.Z"),
-    )
+def _stack(layers: dict[str, np.ndarray], name: str, channels: str) -> np.ndarray:
+    return np.stack([layers[f"{name}.{channel}"] for channel in channels], axis=-1)
 
 
 def _open_image_io():

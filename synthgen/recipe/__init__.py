@@ -34,7 +34,7 @@ class ImageRecipe(Strict):
 class EngineRecipe(Strict):
     """The renderer and, for Blender's, its quality. `device: auto` takes a GPU if Blender finds one."""
 
-    name: Literal["cycles", "pyrender", "painter"] = "cycles"
+    name: Literal["cycles", "eevee", "pyrender", "painter"] = "cycles"
     samples: int = Field(4, ge=1, le=4096)
     denoise: bool = True
     bounces: int = Field(2, ge=0, le=64)

@@ -1,11 +1,18 @@
 """Real Blender renders, few and small: pixels against geometry."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from posecore.camera import unproject
+from posecore.codec import decode
+from posecore.dataset import iterate_dataset
+from posecore.errors import UserError
 from posecore.sample import Sample
-from synthgen import catalog
+from synthgen import catalog, engines
 from synthgen.engines import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
@@ -92,3 +99,43 @@ def test_parts_lie_within_the_subject(rendered: list[tuple[Stage, Passes]]) -> N
         assert ((passes.parts > 0) == (passes.instances > 0)).all()
         names = stage.subjects[0][0].part_names
         assert "skin" in {names[index - 1] for index in np.unique(passes.parts) if index}
+
+
+@pytest.mark.slow
+def test_eevee_on_a_software_driver_shows_what_cycles_shows_where_cycles_shows_it(tmp_path: Path) -> None:
+    samples = {}
+    for engine in ("cycles", "eevee"):
+        settings = [f"engine.name={engine}", "engine.device=cpu", "image.width=128", "image.height=96", "seed=3"]
+        settings += ["frames_per_scene=1", "sensor.blur_px=0", "sensor.noise=0", "image.format=png"]
+        options = [part for setting in settings for part in ("--set", setting)]
+        command = [
+            sys.executable,
+            "-m",
+            "synthgen",
+            "render",
+            "--recipe",
+            "humans_dr",
+            "--count",
+            "1",
+            "--workers",
+            "1",
+        ]
+        subprocess.run([*command, "--out", str(tmp_path / engine), *options], check=True)
+        samples[engine] = next(decode(members) for _, members in iterate_dataset(tmp_path / engine))
+    eevee, cycles = samples["eevee"], samples["cycles"]
+    assert overlap(eevee.mask > 0, cycles.mask > 0) > 0.99
+
+    def likeness(pixels: int, axis: int) -> float:
+        return np.corrcoef(np.roll(eevee.image, pixels, axis).ravel(), cycles.image.ravel())[0, 1]
+
+    assert likeness(0, 0) > 0.9
+    for axis in (0, 1):
+        for pixels in (-1, 1):
+            assert likeness(pixels, axis) < likeness(0, 0)
+
+
+def test_eevee_without_a_gpu_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "opengl_driver", lambda: "llvmpipe (LLVM 15.0.6, 256 bits)")
+    engine = load_recipe("humans_dr", ("engine.name=eevee",)).engine
+    with pytest.raises(UserError, match=r"finds no GPU here, only llvmpipe .* set engine\.device to cpu"):
+        open_renderer(engine, catalog.asset_path, threads=1)
