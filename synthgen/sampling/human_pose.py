@@ -1,5 +1,7 @@
 """Chooses how people hold themselves: a moment of a clip, mixed, blended, or joint angles drawn by family."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from synthgen.randomness import Draws
@@ -10,6 +12,7 @@ from synthgen.subjects.mocap import DRIVERS
 from synthgen.subjects.motion_files import clip_name
 from synthgen.subjects.pose_families import ARMS, HANDS, POSTURES, Angles, Range
 
+_VARIATION = 0.3  # of a sequence's free pose, as a share of the way to another draw
 _ARM_JOINTS = tuple(name for name in DRIVERS if name.endswith(("shoulder", "elbow", "wrist")))
 _OTHER_JOINTS = tuple(name for name in DRIVERS if name not in _ARM_JOINTS)
 
@@ -42,7 +45,7 @@ def sample_human_pose(
         blend_time_s=draws.uniform("blend_time_s", 0, clip_durations_s[blend_clip]) if is_blended else 0.0,
         blend_share=draws.uniform("blend_share") if is_blended else 0.0,
         free=free,
-        towards=_sample_variation(free, pose, draws.within("towards")) if free is not None and moves else None,
+        towards=_sample_variation(free, draws.within("towards")) if free is not None and moves else None,
         jitter={driver: tuple(turn) for driver, turn in zip(DRIVERS, turns, strict=True) if driver != "root"},
         mirrored=draws.chance("mirrored", pose.mirrored),
         left_hand=_sample_hand(draws.choice("left_hand", pose.hands), draws.within("left_hand")),
@@ -53,33 +56,37 @@ def sample_human_pose(
 
 
 def _sample_free_pose(pose: PoseRecipe, draws: Draws) -> FreePose:
-    return _sample_family(draws.choice("posture", pose.postures), pose, draws)
-
-
-def _sample_variation(start: FreePose, pose: PoseRecipe, draws: Draws) -> FreePose:
-    """The same posture with angles and arms drawn anew: what stands goes on standing on the same feet."""
-    return _sample_family(start.posture, pose, draws)
-
-
-def _sample_family(posture: str, pose: PoseRecipe, draws: Draws) -> FreePose:
-    """Angles of a posture; "clip" leaves pelvis, legs, spine and head to the clip, and likewise for arms.
+    """Families of pelvis and legs and of arms, and their angles; "clip" leaves them to the clip.
 
     With probability `one_sided` the right arm does something else than the left.
     """
-    left_arms = draws.choice("arms", pose.arms)
-    right_arms = draws.choice("right_arm", pose.arms) if draws.chance("one_sided", pose.one_sided) else left_arms
+    posture, left_arm = draws.choice("posture", pose.postures), draws.choice("arms", pose.arms)
+    right_arm = draws.choice("right_arm", pose.arms) if draws.chance("one_sided", pose.one_sided) else left_arm
+    return _sample_family(posture, left_arm, right_arm, draws)
+
+
+def _sample_variation(start: FreePose, draws: Draws) -> FreePose:
+    """The same families, and angles that differ by a share of what another draw differs by."""
+    other = _sample_family(start.posture, start.left_arm, start.right_arm, draws)
+    moved = {
+        joint: tuple((np.array(angles) + _VARIATION * (np.array(other.angles_deg[joint]) - angles)).tolist())
+        for joint, angles in start.angles_deg.items()
+    }
+    return replace(start, angles_deg=moved)
+
+
+def _sample_family(posture: str, left_arm: str, right_arm: str, draws: Draws) -> FreePose:
     angles: dict[str, tuple[float, ...]] = {}
     support = "clip"
     if posture != "clip":
         family = POSTURES[posture]
         support = family.support
         angles |= _sample_angles(_OTHER_JOINTS, family.angles, family.alike, draws.within("posture"))
-    for side, name in (("left", left_arms), ("right", right_arms)):
+    for side, name in (("left", left_arm), ("right", right_arm)):
         if name != "clip":
             joints = tuple(joint for joint in _ARM_JOINTS if joint.startswith(side))
             angles |= _sample_angles(joints, ARMS[name].angles, ARMS[name].alike, draws.within("arms"))
-    arms = left_arms if left_arms == right_arms else f"{left_arms}, {right_arms}"
-    return FreePose(posture, arms, support, angles)
+    return FreePose(posture, left_arm, right_arm, support, angles)
 
 
 def _sample_angles(joints: tuple[str, ...], ranges: Angles, alike: float, draws: Draws) -> dict[str, tuple[float, ...]]:

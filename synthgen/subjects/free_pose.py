@@ -39,13 +39,14 @@ class FreePose:
     """Joint angles.
 
     Attributes:
-        posture, arms: names of what was drawn, for statistics.
+        posture, left_arm, right_arm: names of the families that the angles were drawn from.
         support: what the body stands or rests on.
         angles_deg: driver -> angles, see above; drivers that are left out follow the clip.
     """
 
     posture: str
-    arms: str
+    left_arm: str
+    right_arm: str
     support: Support
     angles_deg: dict[str, tuple[float, ...]]
 

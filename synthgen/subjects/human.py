@@ -5,7 +5,7 @@ relative to the A-pose at rest (identity at rest), so joint j lies at P_parent +
 Nothing here draws random numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from synthgen.subjects.human_body import HumanBody, HumanShape, express, shape_b
 from synthgen.subjects.human_clothes import PART_NAMES, DressedBody, Wardrobe, dress, keep_off_legs
 from synthgen.subjects.human_paint import Complexion
 from synthgen.subjects.human_pose import (
+    Figure,
     HumanPose,
     bend_toes,
     bone_rotations,
@@ -67,6 +68,18 @@ _RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
 @dataclass(frozen=True, eq=False)
+class _Held:
+    """A figure in a pose, its pelvis where it is at rest."""
+
+    struck: Figure
+    rotations: np.ndarray
+    positions: np.ndarray
+    vertices: np.ndarray
+    joints: np.ndarray
+    self_penetration_m: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Figure:
     """Everything about a person that its poses share."""
 
@@ -106,36 +119,21 @@ def pose_human(
         ValueError: an unknown clip or joint, a time before the clip, a number outside its range.
     """
     figure = _figure(body, shape, wardrobe, complexion)
-    struck = strike(clips, pose)
-    rotations = bone_rotations(body, figure.heads, struck.drivers)
-    pose_fingers_and_eyes(body, figure.heads, rotations, pose)
-    positions = bone_positions(figure.heads, body.bone_parents, rotations)
-    if struck.clearance_legs == 0:
-        bend_toes(body, rotations, positions)
-        positions = bone_positions(figure.heads, body.bone_parents, rotations)
-    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M)
+    held = _hold(body, figure, clips, pose)
     leg_m = leg_length(body, figure.heads)
-    positions[:, :2] += np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]
-    vertices, markers = figure.dressed.vertices, figure.markers
-    moved = express(body, pose.face, figure.head_scale)
-    if moved is not None:
-        vertices = vertices + np.where(figure.dressed.source[:, None] >= 0, moved[figure.dressed.source], 0)
-        markers = markers + moved[figure.marker_index]
-    vertices = skin(vertices, figure.dressed.weights, figure.heads, rotations, positions)
-    markers = skin(markers, figure.marker_weights, figure.heads, rotations, positions)
-    if figure.dressed.skirt.stop > figure.dressed.skirt.start:
-        legs = np.array([[positions[body.bone(f"{bone}.{side}")] for bone in _LEG_BONES] for side in "LR"])
-        keep_off_legs(vertices[figure.dressed.skirt], legs, figure.leg_radii_m, gap_m=_SKIRT_GAP_M)
-    joints = figure.joint_from_points @ np.concatenate([positions, markers])
-    if struck.most_tip_rad:
-        points = vertices[::_RESTING_STEP]
-        turn = tip_to_rest(points, _centre_of_mass(body, positions), struck.most_tip_rad)
-        vertices = (vertices - joints[0]) @ turn.T.astype(np.float32) + joints[0].astype(np.float32)
-        joints = (joints - joints[0]) @ turn.T + joints[0]
-        rotations = turn @ rotations
-    ground_z = float(vertices[:, 2].min()) - leg_m * struck.clearance_legs
-    vertices[:, 2] -= ground_z
-    joints[:, 2] -= ground_z
+    turn = np.eye(3)
+    if held.struck.most_tip_rad:
+        # A sequence keeps the turn of its beginning: a body that rocks a little must not fall from side to side.
+        first = _hold(body, figure, clips, replace(pose, elapsed_s=0.0)) if pose.elapsed_s else held
+        centre = _centre_of_mass(body, first.positions)
+        turn = tip_to_rest(first.vertices[::_RESTING_STEP], centre, held.struck.most_tip_rad)
+    pelvis = held.joints[0]
+    vertices = (held.vertices - pelvis.astype(np.float32)) @ turn.T.astype(np.float32)
+    ground_z = float(vertices[:, 2].min()) - leg_m * held.struck.clearance_legs
+    place = np.array([*(np.asarray(position_m) + leg_m * held.struck.travel_legs), -ground_z])
+    vertices += place.astype(np.float32)
+    joints = (held.joints - pelvis) @ turn.T + place
+    rotations = turn @ held.rotations
     skeleton = load_skeleton("human")
     carried = rotations[[body.bone(_sided(_ROTATION_BONES, name)) for name in skeleton.joints]]
     return PosedSubject(
@@ -151,8 +149,31 @@ def pose_human(
         skeleton="human",
         place=figure.dressed.place,
         tint=figure.dressed.tint,
-        self_penetration_m=self_penetration_m,
+        self_penetration_m=held.self_penetration_m,
     )
+
+
+def _hold(body: HumanBody, figure: _Figure, clips: dict[str, Clip], pose: HumanPose) -> _Held:
+    struck = strike(clips, pose)
+    rotations = bone_rotations(body, figure.heads, struck.drivers)
+    pose_fingers_and_eyes(body, figure.heads, rotations, pose)
+    positions = bone_positions(figure.heads, body.bone_parents, rotations)
+    if struck.clearance_legs == 0:
+        bend_toes(body, rotations, positions)
+        positions = bone_positions(figure.heads, body.bone_parents, rotations)
+    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M)
+    vertices, markers = figure.dressed.vertices, figure.markers
+    moved = express(body, pose.face, figure.head_scale)
+    if moved is not None:
+        vertices = vertices + np.where(figure.dressed.source[:, None] >= 0, moved[figure.dressed.source], 0)
+        markers = markers + moved[figure.marker_index]
+    vertices = skin(vertices, figure.dressed.weights, figure.heads, rotations, positions)
+    markers = skin(markers, figure.marker_weights, figure.heads, rotations, positions)
+    if figure.dressed.skirt.stop > figure.dressed.skirt.start:
+        legs = np.array([[positions[body.bone(f"{bone}.{side}")] for bone in _LEG_BONES] for side in "LR"])
+        keep_off_legs(vertices[figure.dressed.skirt], legs, figure.leg_radii_m, gap_m=_SKIRT_GAP_M)
+    joints = figure.joint_from_points @ np.concatenate([positions, markers])
+    return _Held(struck, rotations, positions, vertices, joints, self_penetration_m)
 
 
 def _centre_of_mass(body: HumanBody, positions: np.ndarray) -> np.ndarray:

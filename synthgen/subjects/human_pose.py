@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from posecore.transforms import matrix_from_rotvec
-from synthgen.subjects.free_pose import FreePose, overlay, support
+from synthgen.subjects.free_pose import FreePose, Support, overlay, support
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import (
     DRIVERS,
@@ -47,7 +47,9 @@ _FINGER_CURLS_RAD = (1.25, 1.65, 1.0)
 _THUMB_CURLS_RAD = (0.3, 0.6, 0.9)
 _THUMB_ACROSS_RAD = 0.9
 _SPREADS_RAD = np.array([0.25, 0.05, -0.15, -0.35])  # index to little finger, towards the index's side
-_MOST_TIP_RAD = 0.45  # of a body that kneels or sits; one that would topple further holds itself
+_MOST_TIP_RAD = (
+    0.45  # of a body that kneels or sits or is between two clips; one that would topple further holds itself
+)
 _TOE_REACH_M = 0.08
 _MOST_TOE_BEND_RAD = 0.9
 
@@ -152,8 +154,20 @@ def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
         drivers=turn @ drivers,
         travel_legs=moves * (turn[:2, :2] @ travel_m) / FIGURE_LEG_M,
         clearance_legs=moves * now.clearance_m / FIGURE_LEG_M,
-        most_tip_rad={"clip": 0.0, "feet": 0.0, "left_foot": 0.0, "ground": np.pi}.get(on, _MOST_TIP_RAD),
+        most_tip_rad=_most_tip_rad(pose, on),
     )
+
+
+def _most_tip_rad(pose: HumanPose, on: Support) -> float:
+    match on:
+        case "feet" | "left_foot":
+            return 0.0
+        case "clip":
+            return 0.0 if pose.blend_clip is None else _MOST_TIP_RAD
+        case "ground":
+            return np.pi
+        case _:
+            return _MOST_TIP_RAD
 
 
 def _overlay_moving(local: np.ndarray, pose: HumanPose) -> np.ndarray:

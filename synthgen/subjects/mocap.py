@@ -94,6 +94,7 @@ _FIGURE_BALLS_M = (
 )  # fmt: skip
 _GROUND_PERCENTILE = 20  # every clip stands on the ground for at least this share of its frames
 _GROUND_NOISE_M = 0.03  # a figure that is raised by less than this touches the ground
+_MOST_BLENDED_TILT_RAD = 1.0
 # A clip whose last frame is this near to its first one goes on from there; the rest of the difference is spread over
 # the time before the end.
 _LOOP_MISMATCH_RAD = 0.65
@@ -268,14 +269,18 @@ def mix(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
 def blend(first: Moment, second: Moment, share: float) -> Moment:
     """Every joint turned along the shortest arc from the first moment (share 0) to the second (share 1).
 
-    The pelvis is first turned so that both head the same way.
+    The pelvis is first turned so that both head the same way. It follows less, the more they differ in tilt: halfway
+    between standing and lying nothing would hold the body.
     """
     start, end = first.local, second.local.copy()
     end[0] = matrix_from_rotvec(np.array([0, 0, heading(start[0]) - heading(end[0])])) @ end[0]
+    tilt = np.arccos(np.clip(start[0, :, 2] @ end[0, :, 2], -1, 1))
+    root_share = share * max(0.0, 1 - tilt / _MOST_BLENDED_TILT_RAD)
+    shares = np.array([root_share, *[share] * (len(start) - 1)])
     return Moment(
-        local=interpolate(start, end, share),
-        travel_m=first.travel_m + share * (second.travel_m - first.travel_m),
-        clearance_m=first.clearance_m + share * (second.clearance_m - first.clearance_m),
+        local=interpolate(start, end, shares),
+        travel_m=first.travel_m + root_share * (second.travel_m - first.travel_m),
+        clearance_m=first.clearance_m + root_share * (second.clearance_m - first.clearance_m),
     )
 
 
