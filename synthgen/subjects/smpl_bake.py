@@ -33,6 +33,11 @@ WORLD_FROM_MODEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]
 # Parents of the first 22 joints, which all three models share.
 BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 
+# What a pickle of plain values needs besides numpy; Python 2 has other names for the first two.
+_PLAIN_GLOBALS = (
+    ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("builtins", "object"), ("__builtin__", "object"),
+    ("_codecs", "encode"),
+)  # fmt: skip
 _MOST_BETAS, _MOST_EXPRESSIONS = 300, 100
 
 
@@ -67,7 +72,7 @@ def bake_smpl(file: Path, kind: str, out_npz: Path) -> None:
         ValueError: `file` is no such model, or `smplx` is not installed.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        process.submit(_bake, file, kind, out_npz).result()
+        process.submit(bake_in_this_process, file, kind, out_npz).result()
 
 
 def read_model_file(file: Path, kind: str) -> dict[str, np.ndarray]:
@@ -142,60 +147,48 @@ def _read_pickle(file: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 class _Stub:
-    """Stands in for a class of a package that is not needed for its numbers: a bag of what was pickled."""
+    """Stands in for an object of any class that a pickle names: keeps what was pickled and runs nothing."""
+
+    source = ""
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
 
-
-class _ChumpyStub(_Stub):
-    pass
-
-
-class _SparseColumns(_Stub):
-    pass
-
-
-class _SparseRows(_Stub):
-    pass
+    def __setitem__(self, *_: object) -> None:
+        pass
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays, numbers and containers; chumpy's and scipy's objects as stubs; refuses everything else."""
+    """Builds arrays, numbers and containers; anything else, from chumpy's arrays to an attacker's call, is a stub."""
 
     def find_class(self, module: str, name: str) -> Any:
-        root = module.split(".")[0]
-        if root == "chumpy":
-            return _ChumpyStub
-        if module.startswith("scipy.sparse") and name in ("csc_matrix", "csr_matrix"):
-            return _SparseColumns if name == "csc_matrix" else _SparseRows
-        is_numpy = root == "numpy" and name in ("ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer")
-        is_plain = (module, name) in (("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode"))
-        if is_numpy or is_plain:
+        is_numpy = module.split(".")[0] == "numpy" and name in ("ndarray", "dtype", "_reconstruct", "scalar")
+        if is_numpy or (module, name) in _PLAIN_GLOBALS:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return type("_Named", (_Stub,), {"source": f"{module}.{name}"})
 
 
 def _as_array(value: Any) -> np.ndarray:
-    match value:
-        case _ChumpyStub():
-            return np.asarray(value.x)
-        case _SparseColumns() | _SparseRows():
-            state = vars(value)
-            shape = state.get("_shape") or state["shape"]
-            major = np.repeat(np.arange(len(value.indptr) - 1), np.diff(value.indptr))
-            dense = np.zeros(shape)
-            at = (value.indices, major) if isinstance(value, _SparseColumns) else (major, value.indices)
-            dense[at] = value.data
-            return dense
-    return np.asarray(value)
+    if not isinstance(value, _Stub):
+        return np.asarray(value)
+    state, name = vars(value), value.source.split(".")[-1]
+    if "x" in state and value.source.startswith("chumpy."):
+        return np.asarray(state["x"])
+    if name in ("csc_matrix", "csr_matrix"):
+        shape = state.get("_shape") or state["shape"]
+        major = np.repeat(np.arange(len(state["indptr"]) - 1), np.diff(state["indptr"]))
+        dense = np.zeros(shape)
+        dense[(state["indices"], major) if name == "csc_matrix" else (major, state["indices"])] = state["data"]
+        return dense
+    raise ValueError(f"an array in it is a {value.source}")
 
 
-def _bake(file: Path, kind: str, out_npz: Path) -> None:
-    """What the other process does."""
+def bake_in_this_process(file: Path, kind: str, out_npz: Path) -> None:
+    """What bake_smpl does in its own process, to which torch then clings."""
     arrays = read_model_file(file, kind)
     try:
         import smplx

@@ -87,8 +87,8 @@ def write_npz(path: Path, model: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def write_pickle(path: Path, model: dict[str, object]) -> Path:
-    path.write_bytes(pickle.dumps(model, protocol=2))
+def write_pickle(path: Path, model: dict[str, object], protocol: int) -> Path:
+    path.write_bytes(pickle.dumps(model, protocol))
     return path
 
 
