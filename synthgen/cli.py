@@ -101,7 +101,7 @@ def preview(
     from synthgen.console import console
     from synthgen.preview import write_preview
 
-    target = out or Path(data) / "preview.png"
+    target = out or _beside(data, "preview.png")
     write_preview(data, target, count, columns, tile, skeleton, start)
     console.print(f"wrote {target}")
 
@@ -204,7 +204,7 @@ def stats(
         with ProgressBar(f"reading {folder}", read_manifest(folder).num_samples, "samples") as bar:
             gathered.append(gather(folder, lambda bar=bar: bar.advance(1)))
     first, second = (*gathered, None)[:2]
-    target = out or Path(data) / "stats.html"
+    target = out or _beside(data, "stats.html")
     write_page(first, second, target)
     console.print(f"wrote {target}")
     if as_json is not None:
@@ -220,14 +220,17 @@ def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest
     from synthgen.console import ProgressBar, console, error_console
+    from synthgen.sample_checks import FaultCounts
     from synthgen.validate import validate_dataset
 
-    problems = 0
+    problems, counts = 0, FaultCounts()
     total = read_manifest(data).num_samples
     with ProgressBar("checking", total, "samples") as bar:
-        for problem in validate_dataset(data, lambda: bar.advance(1)):
+        for problem in validate_dataset(data, lambda: bar.advance(1), counts):
             problems += 1
             error_console.print(_escape(problem))
+    for fault, checked in counts.checked.items():
+        console.print(f"{counts.faulty[fault]} of {checked} joints {fault}")
     if problems:
         error_console.print(_escape(f"{data}: {problems} problem{'s' if problems > 1 else ''}"))
         raise typer.Exit(1)
@@ -342,6 +345,11 @@ def _repeat(overrides: list[str], count: int | None, seed: int | None) -> list[s
     options = [f"--set {override}" for override in overrides]
     options += [f"--{name} {value}" for name, value in (("count", count), ("seed", seed)) if value is not None]
     return options
+
+
+def _beside(data: str, name: str) -> Path:
+    """A file in the dataset's folder; in the current one if the dataset is a URL."""
+    return Path(name) if "://" in data else Path(data) / name
 
 
 def _escape(text: str) -> str:

@@ -186,11 +186,11 @@ def _draw_parts(axes: Axes, sample: Sample) -> None:
 
 
 def _draw_depth(axes: Axes, sample: Sample) -> None:
-    depth = sample.depth_m.astype(np.float32)
-    near = depth[sample.mask > 0]
-    low, high = (near.min(), near.max()) if near.size else (np.nanmin(depth), np.nanmin(depth) + 1)
-    # the subjects get most of the colours; what is farther shares the last ones
-    shown = np.ma.masked_invalid(depth)
+    shown = np.ma.masked_invalid(sample.depth_m.astype(np.float32))
+    subjects = shown[sample.mask > 0].compressed()
+    of_interest = subjects if subjects.size else shown.compressed()
+    low, high = (of_interest.min(), of_interest.max()) if of_interest.size else (0.0, 1.0)
+    # the subjects get most of the colours; what is nearer or farther shares the first and last ones
     image = _show(axes, shown, cmap="viridis_r", vmin=low - 0.2, vmax=high + 1.0)
     bar = axes.inset_axes((0.0, -0.06, 1.0, 0.03))
     axes.figure.colorbar(image, cax=bar, orientation="horizontal", extend="both").outline.set_visible(False)

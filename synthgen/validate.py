@@ -28,18 +28,21 @@ _BONE_CHANGE = 0.05  # of a limb bone's length between frames; skin landmarks at
 _SAME_PLACE_M = 1e-6
 
 
-def validate_dataset(data: str | Path, on_sample: Callable[[], None] = lambda: None) -> Iterator[str]:
+def validate_dataset(
+    data: str | Path, on_sample: Callable[[], None] = lambda: None, counts: FaultCounts | None = None
+) -> Iterator[str]:
     """Problems of a dataset, one line each, naming shard and key.
 
     Args:
         data: local folder or fsspec URL.
+        counts: faults that single joints may have are added here; few of them are no problem.
 
     Raises:
         UserError: there is no readable manifest.
     """
     manifest = read_manifest(data)
     yield from (f"{MANIFEST_NAME}: {problem}" for problem in _manifest_problems(manifest))
-    walk = _Walk(manifest)
+    walk = _Walk(manifest, counts or FaultCounts())
     for shard in manifest.shards:
         count, stream = 0, None
         try:
@@ -101,10 +104,10 @@ class _Scene:
 class _Walk:
     """Reads records in order and says what is wrong with each, with each scene, and at the end with all."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, counts: FaultCounts) -> None:
         self._manifest = manifest
         self._seen: set[str] = set()
-        self._counts = FaultCounts()
+        self._counts = counts
         self._scene: _Scene | None = None
         self._frame: RealFrame | None = None
         self._clips: set[str] = set()
