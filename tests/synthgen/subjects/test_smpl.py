@@ -18,7 +18,7 @@ from synthgen.subjects.human_pose import HandPose, strike
 from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.motion_files import read_motion
 from synthgen.subjects.smpl import pose_smpl
-from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL, bake_smpl, read_model_file
+from synthgen.subjects.smpl_bake import WORLD_FROM_MODEL, bake_in_this_process, read_model_file
 from synthgen.subjects.smpl_body import SmplBody, SmplShape, expression_offset, move_points, shape_smpl
 from synthgen.subjects.smpl_clothes import PART_NAMES, Outfit
 from synthgen.subjects.smpl_pose import SmplPose, joint_rotations, smpl_rotations
@@ -38,7 +38,7 @@ def models():
 def bodies(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("smpl")
     for kind, model in models.items():
-        bake_smpl(write_npz(folder / f"{kind}.npz", model), kind, folder / f"{kind}-baked.npz")
+        bake_in_this_process(write_npz(folder / f"{kind}.npz", model), kind, folder / f"{kind}-baked.npz")
     return {kind: SmplBody.load(folder / f"{kind}-baked.npz") for kind in KINDS}
 
 
