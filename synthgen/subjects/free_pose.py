@@ -106,14 +106,14 @@ def support(local: np.ndarray, on: Support) -> np.ndarray:
 
 
 def _stand(pose: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
-    """The longer leg bends until both ankles are as low, the body leans until its centre of mass is above its soles,
+    """The body leans until its centre of mass is above its soles, the longer leg bends until both ankles are as low,
     and the ankles turn the soles flat; some rounds."""
     for _ in range(_BALANCING_STEPS):
-        if len(sides) == 2:
-            pose = _even_legs(pose)
         joints = figure_joints(pose)
         soles = [joints[DRIVERS.index(f"{side}_ankle")] + pose[_ankle(side)] @ _SOLE_CENTRE_M for side in sides]
         pose = align(_centre_of_mass(pose, joints) - np.mean(soles, axis=0), np.array([0.0, 0.0, 1.0])) @ pose
+        if len(sides) == 2:
+            pose = _even_legs(pose)
         for side in sides:
             pose[_ankle(side)] = _flat(pose[DRIVERS.index(f"{side}_knee")])
     return pose
@@ -141,13 +141,14 @@ def _drop_leg(pose: np.ndarray, side: str) -> np.ndarray:
     points = np.array([knee, ankle + foot @ [0, 0.04, -0.05], ankle + foot @ [0, -0.13, -0.04]]) - hip
     ahead = np.array([*(ankle - hip)[:2], 0.0])
     axis = np.cross(ahead / np.linalg.norm(ahead), [0.0, 0.0, 1.0])
-    low, high = -_MOST_DROP_RAD, _MOST_DROP_RAD
-    for _ in range(16):
-        middle = (low + high) / 2
-        lowest = hip[2] + (points @ matrix_from_rotvec(axis * middle).T)[:, 2].min()
-        low, high = (middle, high) if lowest < -_SEAT_HEIGHT_M else (low, middle)
+    angle, reach = 0.0, _MOST_DROP_RAD
+    for _ in range(3):  # each round looks closer round the best angle so far
+        angles = angle + np.linspace(-reach, reach, 41)
+        turned = points @ np.swapaxes(matrix_from_rotvec(angles[:, None] * axis), -1, -2)
+        off = np.abs(hip[2] + turned[..., 2].min(axis=1) + _SEAT_HEIGHT_M)
+        angle, reach = angles[off.argmin()], reach / 20
     result = pose.copy()
-    result[chain] = matrix_from_rotvec(axis * low) @ pose[chain]
+    result[chain] = matrix_from_rotvec(axis * angle) @ pose[chain]
     return result
 
 
