@@ -73,10 +73,11 @@ def draw_skeleton(
 
 
 def draw_box(image: np.ndarray, box_px: np.ndarray) -> np.ndarray:
-    """A copy of the image with the outline of a box [x, y, width, height], on the box's outermost pixels."""
+    """A copy of the image with the outline of a box [x, y, width, height], on its outermost pixels; none if empty."""
     canvas = np.ascontiguousarray(image).copy()
     x, y, width, height = box_px
-    cv2.rectangle(canvas, (round(x), round(y)), (round(x + width) - 1, round(y + height) - 1), BOX_COLOUR, 1)
+    if width > 0 and height > 0:
+        cv2.rectangle(canvas, (round(x), round(y)), (round(x + width) - 1, round(y + height) - 1), BOX_COLOUR, 1)
     return canvas
 
 

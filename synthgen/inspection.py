@@ -166,6 +166,8 @@ def _draw_picture(axes: Axes, sample: Sample) -> None:
     _show(axes, sample.image)
     for subject in sample.subjects:
         x, y, width, height = subject.box_px
+        if width == 0:
+            continue
         axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=_rgb(BOX_COLOUR), linewidth=1.2))
         text = f"{subject.id} {subject.species}"
         axes.text(x, y, text, va="bottom", color="black", fontsize=7.5, bbox=_tag(_rgb(BOX_COLOUR)))
@@ -209,7 +211,7 @@ def _skeleton_drawer(sample: Sample, skeleton: Skeleton) -> Callable[[Axes], Non
         joints = [derive_joints(subject, skeleton, sample.camera) for subject in fitting]
         for one in joints:
             _draw_joints(axes, one.joints_px, one.visibility, skeleton)
-        _widen(axes, sample.camera, joints)
+        _widen(axes, sample.camera, [one for one in joints if (one.visibility != OUTSIDE).any()])
 
     return draw
 

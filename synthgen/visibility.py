@@ -67,7 +67,8 @@ def hidden_shares(stage: Stage, frame: int, view: int, number: int, passes: Pass
     """Occlusion and truncation, 0..1, of subject `number` (0 and up).
 
     Occlusion: the share of the figure's pixels within the frame where something nearer is seen instead. Truncation: the
-    share of its whole area that lies outside the frame. What lies more than one image size outside is not counted.
+    share of its whole area that lies outside the frame; what lies more than one image size outside is not counted, but
+    a figure of which nothing is nearer is truncated wholly.
     """
     subject, camera = stage.subjects[frame][number], stage.cameras[view]
     vertices_cam = transform_points(camera.cam_from_world, subject.vertices.astype(np.float64))
@@ -77,7 +78,10 @@ def hidden_shares(stage: Stage, frame: int, view: int, number: int, passes: Pass
     within_px = mask.sum() + hidden_px
     outside_px = _outside_px(subject, camera, low, high)
     occlusion = hidden_px / within_px if within_px else 1.0
-    truncation = outside_px / (outside_px + within_px) if outside_px else 0.0
+    if within_px + outside_px:
+        truncation = outside_px / (outside_px + within_px)
+    else:
+        truncation = (low < 0).any() or (high > [camera.width, camera.height]).any()
     return float(occlusion), float(truncation)
 
 

@@ -49,6 +49,7 @@ def test_a_box_lies_on_the_outermost_pixels_of_what_it_holds() -> None:
     drawn = draw_box(np.zeros((20, 20, 3), np.uint8), np.array([4.0, 5, 8, 6]))
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 10, 4, 11)
+    assert not draw_box(np.zeros((20, 20, 3), np.uint8), np.zeros(4)).any()
 
 
 def test_labels_stand_under_their_pictures_and_leave_those_alone() -> None:

@@ -149,6 +149,7 @@ def test_a_figure_wholly_hidden_or_beside_the_frame_shows_nothing() -> None:
     camera = camera_at(0, -3)
     hidden = stage_of(ALONE, camera=camera, things=(thing(box((0, -1, 1), (2, 0.1, 2))),))
     assert hidden_shares(hidden, 0, 0, 0, cast(hidden)) == (1.0, 0.0)
-    aside = replace(camera, K=camera.K + np.array([[0, 0, SIZE], [0, 0, 0], [0, 0, 0]]))
-    beside = stage_of(ALONE, camera=aside)
-    assert hidden_shares(beside, 0, 0, 0, cast(beside))[1] == 1.0
+    for sizes_aside in (1, 5):
+        aside = replace(camera, K=camera.K + np.array([[0, 0, sizes_aside * SIZE], [0, 0, 0], [0, 0, 0]]))
+        beside = stage_of(ALONE, camera=aside)
+        assert hidden_shares(beside, 0, 0, 0, cast(beside))[1] == 1.0
