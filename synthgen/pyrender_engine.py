@@ -1,9 +1,8 @@
 """The `pyrender` engine: fast pictures from the same stage and with the same labels as Blender's.
 
-OpenGL tells which triangle each place of the picture sees; what lies there follows from the exact geometry in numpy, so
-masks and depth are those of pixel centres. Light: lamps and the environment's key light with hard shadows, by rays; the
-rest of the environment without shadows; no light from surface to surface, no relief. Pictures are anti-aliased where
-what is seen changes within a pixel.
+OpenGL tells which triangle the centre of each pixel sees; what lies there follows from the exact geometry in numpy.
+Light: lamps and the environment's key light with hard shadows, by rays; the rest of the environment without shadows; no
+light from surface to surface, no relief. Pictures are smoothed where what neighbouring pixels see differs.
 """
 
 import os
@@ -23,15 +22,24 @@ from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
 from synthgen.scene import LightSpec
 from synthgen.stage import Stage
-from synthgen.surfaces import Seen, Surfaces, blend, gather_surfaces, pixel_directions, shading_normals, to_passes
+from synthgen.surfaces import (
+    Seen,
+    Surfaces,
+    blend,
+    gather_surfaces,
+    pixel_centres,
+    pixel_directions,
+    shading_normals,
+    to_passes,
+)
 from synthgen.triangle_finder import TriangleFinder
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
 _LIFT_M = 0.002  # shadow rays start off the surface by this much, and 0.1% of its distance
+_FAINT = 0.01  # share of the light below which a lamp is left out
 _MATT = 0.7  # roughness from which on there are no highlights
 _GLANCING = 0.04  # share of light that a non-metal mirrors when seen straight on
-_CORNERS = ((0, 0), (0, 2), (2, 0), (2, 2))  # of a pixel, from its first place
 
 
 class PyrenderRenderer:
@@ -63,41 +71,51 @@ class PyrenderRenderer:
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
         surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
-        casters = self._threads.submit(RayMesh, surfaces.vertices, surfaces.triangles)
-        triangle, rough_depth_m = self._finder.find(surfaces.vertices, surfaces.triangles, camera)
-        edges = _edges(surfaces, triangle, rough_depth_m)
-        needed = np.zeros(triangle.shape, dtype=bool)
-        for row, column in _CORNERS:
-            needed[row : row + 2 * camera.height : 2, column : column + 2 * camera.width : 2] |= edges
-        needed[1::2, 1::2] = True
-        place = np.argwhere(needed)
-        look = partial(self._look, surfaces, casters.result(), camera, _plane_factors(surfaces, camera))
-        shares = np.array_split(place, self._num_threads), np.array_split(triangle[needed], self._num_threads)
-        looked = list(self._threads.map(look, *shares))
-        colours = np.zeros((*triangle.shape, 3), dtype=np.float32)
-        colours[needed] = np.concatenate([radiance for _, _, radiance in looked])
+        building = self._threads.submit(RayMesh, surfaces.vertices, surfaces.triangles)
+        triangle = self._finder.find(surfaces.vertices, surfaces.triangles, camera).ravel()
+        casters = building.result()
+        shade = partial(self._shade, surfaces, casters, camera)
+        factors = _plane_factors(surfaces, camera)
+        directions = pixel_directions(camera, pixel_centres(camera)).reshape(-1, 3)
+        shares = (np.array_split(whole, self._num_threads) for whole in (triangle, directions))
+        looked = list(self._threads.map(lambda *share: shade(_meet(factors, *share)), *shares))
         seen = Seen(*(np.concatenate([getattr(part, field.name) for part, _, _ in looked]) for field in fields(Seen)))
-        normals = np.concatenate([normals for _, normals, _ in looked])
-        is_centre = (place % 2 == 1).all(axis=1)
-        return to_passes(surfaces, _at(seen, is_centre), normals[is_centre], _smooth(colours, edges))
+        normals, radiance = (np.concatenate([part[index] for part in looked]) for index in (1, 2))
+        picture = radiance.reshape(camera.height, camera.width, 3)
+        edges = _edges(surfaces, seen, picture.shape[:2])
+        self._smooth(picture, edges, shade, casters, camera)
+        return to_passes(surfaces, seen, normals, picture)
 
     def close(self) -> None:
         self._threads.shutdown()
         self._finder.close()
 
-    def _look(
-        self,
-        surfaces: Surfaces,
-        casters: RayMesh,
-        camera: Camera,
-        factors: np.ndarray,
-        place: np.ndarray,
-        triangle: np.ndarray,
+    def _shade(
+        self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen
     ) -> tuple[Seen, np.ndarray, np.ndarray]:
-        """What places [N, 2] (row, column) see, given its triangles [N]; normals [N, 3] and radiance [N, 3] there."""
-        seen = _meet(factors, triangle, pixel_directions(camera, place[:, ::-1] / 2))
+        """What is seen, with normals [N, 3] and radiance [N, 3] there."""
         normals = shading_normals(surfaces, seen)
         return seen, normals, self._radiance(surfaces, casters, camera, seen, normals)
+
+    def _smooth(
+        self,
+        picture: np.ndarray,
+        edges: np.ndarray,
+        shade: Callable[[Seen], tuple[Seen, np.ndarray, np.ndarray]],
+        casters: RayMesh,
+        camera: Camera,
+    ) -> None:
+        """Mix, in place, the pixels of a picture [H, W, 3] where `edges` is true half and half with their corners."""
+        needed = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
+        for row, column in np.ndindex(2, 2):
+            needed[row : row + camera.height, column : column + camera.width] |= edges
+        directions = pixel_directions(camera, np.argwhere(needed)[:, ::-1].astype(np.float64))
+        hits = casters.first_hits(camera.position_world, directions)
+        corners = np.zeros((*needed.shape, 3), dtype=np.float32)
+        corners[needed] = shade(Seen(hits.triangle, hits.distance, hits.weights, directions))[2]
+        rows, columns = np.nonzero(edges)
+        around = sum(corners[rows + row, columns + column] for row, column in np.ndindex(2, 2))
+        picture[rows, columns] = picture[rows, columns] / 2 + around / 8
 
     def _radiance(
         self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen, normals: np.ndarray
@@ -169,7 +187,7 @@ class PyrenderRenderer:
         return sample_bilinear(image, uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5)
 
     def _lamps(self, environment: Environment, turn: np.ndarray) -> list["_Lamp"]:
-        """The key light of the environment, and the lamps of the scene."""
+        """The key light of the environment and the lamps of the scene, but for faint ones."""
         assert self._stage is not None
         spec = self._stage.spec
         middle = np.concatenate([subject.vertices for subject in self._stage.subjects[0]]).mean(axis=0)
@@ -178,7 +196,10 @@ class PyrenderRenderer:
             irradiance=(environment.key_irradiance * spec.world.strength).astype(np.float32),
             distance_m=0.0,
         )
-        return [key, *(_lamp(lamp, middle) for lamp in spec.lights)]
+        lamps = [key, *(_lamp(lamp, middle) for lamp in spec.lights)]
+        brightest = max(lamp.irradiance.sum() for lamp in lamps)
+        around = environment.harmonics[0].sum() * spec.world.strength * 0.282  # the value of band 0's harmonic
+        return [lamp for lamp in lamps if lamp.irradiance.sum() > _FAINT * max(brightest, around)]
 
     def _environment(self, asset: str) -> Environment:
         if asset not in self._environments:
@@ -211,25 +232,17 @@ def _meet(factors: np.ndarray, triangle: np.ndarray, directions: np.ndarray) -> 
     return Seen(triangle, np.where(triangle >= 0, own[:, 3, 0] / along, np.float32(np.inf)), weights, directions)
 
 
-def _edges(surfaces: Surfaces, triangle: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
-    """[H, W] bool: pixels within which the material seen changes, or a subject's depth jumps."""
-    material = np.where(triangle >= 0, surfaces.material[triangle], -1).astype(np.int16)
-    on_subject = (np.where(triangle >= 0, surfaces.instances[triangle], 0) > 0)[1::2, 1::2]
-    kernel = np.ones((3, 3), np.uint8)
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        return (cv2.dilate(values, kernel) - cv2.erode(values, kernel))[1::2, 1::2]
-
-    return (spread(material) > 0) | (on_subject & (spread(depth_m) > _EDGE_M))
-
-
-def _smooth(colours: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """[H, W, 3] from places half a pixel apart: half the centre and half its corners on edges, the centre elsewhere."""
-    picture = np.ascontiguousarray(colours[1::2, 1::2])
-    rows, columns = np.nonzero(edges)
-    corners = [colours[2 * rows + row, 2 * columns + column] for row, column in _CORNERS]
-    picture[rows, columns] = picture[rows, columns] / 2 + sum(corners) / 8
-    return picture
+def _edges(surfaces: Surfaces, seen: Seen, size: tuple[int, int]) -> np.ndarray:
+    """[H, W] bool: pixels that border on another material, or on a subject on a jump in depth."""
+    material = np.where(seen.triangle >= 0, surfaces.material[seen.triangle], -1).reshape(size)
+    on_subject = np.where(seen.triangle >= 0, surfaces.instances[seen.triangle] > 0, False).reshape(size)
+    depth_m = np.where(on_subject, seen.depth_m.reshape(size), 0)
+    edges = np.zeros(size, dtype=bool)
+    for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differ = (material[here] != material[there]) | (np.abs(depth_m[here] - depth_m[there]) > _EDGE_M)
+        edges[here] |= differ
+        edges[there] |= differ
+    return edges
 
 
 def _about_z(angle_rad: float) -> np.ndarray:

@@ -1,7 +1,6 @@
-"""Which triangle each place of a picture sees, by OpenGL through pyrender, without a display.
+"""Which triangle the centre of each pixel sees, by OpenGL through pyrender, without a display.
 
-pyrender draws no colours here: a shader of our own writes triangle numbers, without anti-aliasing. Places are half a
-pixel apart and start at the picture's outer corner, so that every second one in each direction is a pixel's centre.
+pyrender draws no colours here: a shader of our own writes triangle numbers, without anti-aliasing.
 """
 
 import ctypes
@@ -58,32 +57,28 @@ class TriangleFinder:
 
             return glGetString(GL_RENDERER).decode()
 
-    def find(self, vertices: np.ndarray, triangles: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    def find(self, vertices: np.ndarray, triangles: np.ndarray, camera: Camera) -> np.ndarray:
         """Look at triangles, from both sides, through a camera.
 
         Args:
             vertices: [V, 3] world metres. triangles: [T, 3].
 
         Returns:
-            Triangle [2 H + 1, 2 W + 1] int32 at each place, -1 for none, and planar depth in metres, 0 for none; the
-            depth is as rough as a depth buffer's.
+            [H, W] int32, -1 for none.
         """
         pyrender, K = self._pyrender, camera.K
         scene = pyrender.Scene()
         # pyrender always drops faces seen from behind, so each is there twice
         both_sides = np.concatenate([triangles, triangles[:, ::-1]])
         node = scene.add(pyrender.Mesh([pyrender.Primitive(positions=vertices, indices=both_sides)]))
-        # OpenGL's places lie half a step from the corner; ours start at it
-        lens = pyrender.IntrinsicsCamera(
-            2 * K[0, 0], 2 * K[1, 1], 2 * K[0, 2] + 0.5, 2 * K[1, 2] + 0.5, znear=_NEAR_M, zfar=_FAR_M
-        )
+        lens = pyrender.IntrinsicsCamera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], znear=_NEAR_M, zfar=_FAR_M)
         scene.add(lens, pose=invert_rigid(camera.cam_from_world) @ np.diag([1.0, -1.0, -1.0, 1.0]))
-        self._renderer.viewport_width, self._renderer.viewport_height = 2 * camera.width + 1, 2 * camera.height + 1
+        self._renderer.viewport_width, self._renderer.viewport_height = camera.width, camera.height
         with _old_habits():
             flags = pyrender.RenderFlags.SEG | pyrender.RenderFlags.RGBA
-            colours, depth_m = self._renderer.render(scene, flags, {node: (1, 1, 1)})
+            colours, _ = self._renderer.render(scene, flags, {node: (1, 1, 1)})
         number = np.ascontiguousarray(colours).view("<u4")[..., 0].astype(np.int32) & 0xFFFFFF
-        return number - np.where(number > len(triangles), len(triangles), 0) - 1, depth_m
+        return number - np.where(number > len(triangles), len(triangles), 0) - 1
 
     def close(self) -> None:
         """Free the context."""
