@@ -5,14 +5,14 @@ skeleton `human`, as for every body: limbs are aligned through the pose in which
 Nothing here draws random numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from posecore.skeleton import load_skeleton, mirror_name
 from posecore.transforms import local_from_global
-from synthgen.subjects.human_pose import strike
+from synthgen.subjects.human_pose import Figure, strike
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip, align
 from synthgen.subjects.posed import PosedSubject
@@ -64,6 +64,17 @@ _RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
 @dataclass(frozen=True, eq=False)
+class _Held:
+    """A figure in a pose, its pelvis where it is at rest: points as in _Figure, and the model's joints."""
+
+    struck: Figure
+    rotations: np.ndarray
+    positions: np.ndarray
+    points: np.ndarray
+    self_penetration_m: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Figure:
     """Everything about a person that its poses share. Points are the dressed mesh's vertices, then the landmarks.
 
@@ -106,6 +117,41 @@ def pose_smpl(
         ValueError: more coefficients than the model has, an unknown clip, a number outside its range.
     """
     figure = _figure(body, shape, outfit)
+    held = _hold(body, figure, clips, pose)
+    turn = np.eye(3)
+    if held.struck.most_tip_rad:
+        # A sequence keeps the turn of its beginning: a body that rocks a little must not fall from side to side.
+        first = _hold(body, figure, clips, replace(pose, elapsed_s=0.0)) if pose.elapsed_s else held
+        centre = _centre_of_mass(body, first.positions)
+        turn = tip_to_rest(first.points[::_RESTING_STEP], centre, held.struck.most_tip_rad)
+    pelvis = held.positions[0]
+    points = (held.points - pelvis.astype(np.float32)) @ turn.T.astype(np.float32)
+    leg_m = _length(body, figure.joints, "hip", "knee") + _length(body, figure.joints, "knee", "ankle")
+    ground_z = float(points[: figure.num_vertices, 2].min()) - leg_m * held.struck.clearance_legs
+    place = np.array([*(np.asarray(position_m) + leg_m * held.struck.travel_legs), -ground_z])
+    points += place.astype(np.float32)
+    positions = (held.positions - pelvis) @ turn.T + place
+    skeleton = load_skeleton("human")
+    carriers = [body.joint(_carrier(body, name)) for name in skeleton.joints]
+    labels = turn @ held.rotations[carriers] @ np.swapaxes(figure.rest_alignments, -1, -2)
+    vertices_rest, markers_rest = np.split(figure.points_rest, [figure.num_vertices])
+    vertices, markers = np.split(points, [figure.num_vertices])
+    return PosedSubject(
+        vertices=vertices,
+        faces=figure.faces,
+        face_parts=figure.face_parts,
+        part_names=PART_NAMES,
+        rest=vertices_rest,
+        joints_world=figure.joint_from_points @ np.concatenate([positions, markers]),
+        joints_rest=figure.joint_from_points @ np.concatenate([figure.joints, markers_rest]),
+        rotations=local_from_global(labels, skeleton.parents),
+        limb_radius_m=figure.limb_radius_m,
+        skeleton="human",
+        self_penetration_m=held.self_penetration_m,
+    )
+
+
+def _hold(body: SmplBody, figure: _Figure, clips: dict[str, Clip], pose: SmplPose) -> _Held:
     struck = strike(clips, pose)
     joints = figure.joints + expression_offset(body, pose.expression, body.joint_expression_offsets)
     rotations = smpl_rotations(body, joints, clips, struck.drivers, pose)
@@ -117,34 +163,7 @@ def pose_smpl(
     points, positions = move_points(
         body, figure.points, figure.sources, figure.weights, joints, pose.expression, rotations
     )
-    leg_m = sum(_length(body, joints, first, last) for first, last in (("hip", "knee"), ("knee", "ankle")))
-    moved_m = [*(np.asarray(position_m) + leg_m * struck.travel_legs - positions[0, :2]), 0.0]
-    points, positions = points + np.float32(moved_m), positions + moved_m
-    if struck.most_tip_rad:
-        turn = tip_to_rest(points[::_RESTING_STEP], _centre_of_mass(body, positions), struck.most_tip_rad)
-        pivot = positions[0].copy()
-        points = ((points - pivot) @ turn.T + pivot).astype(np.float32)
-        positions, rotations = (positions - pivot) @ turn.T + pivot, turn @ rotations
-    vertices, markers = points[: figure.num_vertices], points[figure.num_vertices :]
-    ground_z = float(vertices[:, 2].min()) - leg_m * struck.clearance_legs
-    joints_world = figure.joint_from_points @ np.concatenate([positions, markers])
-    skeleton = load_skeleton("human")
-    carriers = [body.joint(_carrier(body, name)) for name in skeleton.joints]
-    labels = rotations[carriers] @ np.swapaxes(figure.rest_alignments, -1, -2)
-    return PosedSubject(
-        vertices=vertices - np.array([0, 0, ground_z], np.float32),
-        faces=figure.faces,
-        face_parts=figure.face_parts,
-        part_names=PART_NAMES,
-        rest=figure.points_rest[: figure.num_vertices],
-        joints_world=joints_world - [0, 0, ground_z],
-        joints_rest=figure.joint_from_points
-        @ np.concatenate([figure.joints, figure.points_rest[figure.num_vertices :]]),
-        rotations=local_from_global(labels, skeleton.parents),
-        limb_radius_m=figure.limb_radius_m,
-        skeleton="human",
-        self_penetration_m=self_penetration_m,
-    )
+    return _Held(struck, rotations, positions, points, self_penetration_m)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ from smplx.utils import Struct
 
 from posecore.skeleton import load_skeleton, mirror_name
 from posecore.transforms import global_from_local, local_from_global, matrix_from_rotvec
+from synthgen.subjects.free_pose import FreePose
 from synthgen.subjects.human_pose import HandPose, strike
 from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.motion_files import read_motion
@@ -153,6 +154,25 @@ def test_a_standing_person_faces_minus_y_with_the_left_side_at_plus_x_and_touche
     assert joints["pelvis"][:2] == pytest.approx([2, 3])
     assert posed.vertices[:, 2].min() == pytest.approx(0, abs=1e-6)
     assert joints["head_top"][2] > joints["nose"][2]
+
+
+def test_a_sequence_moves_on_and_a_lying_person_rests_on_the_ground(bodies, clips):
+    body = bodies["smplx"]
+    lying = FreePose("lie_on_back", "hang", "hang", "ground", {"root": (-90.0, 0.0, 0.0), "left_hip": (30.0, 0.0, 0.0)})
+    frames = [
+        pose_smpl(body, clips, SmplShape(), Outfit(), SmplPose("move", 0.0, free=lying, elapsed_s=elapsed))
+        for elapsed in (0.0, 0.1)
+    ]
+    for posed in frames:
+        assert posed.vertices[:, 2].min() == pytest.approx(0, abs=1e-6)
+        assert posed.joints_world[:, 2].max() < 0.8
+    walking = Clip("walk", 0.1, np.array([[0, -0.1 * t, 0.9] for t in range(5)]), np.tile(np.eye(3), (5, 15, 1, 1)))
+    begin, end = (
+        pose_smpl(body, {"walk": walking}, SmplShape(), Outfit(), SmplPose("walk", 0.0, elapsed_s=elapsed), (1.0, 2.0))
+        for elapsed in (0.0, 0.2)
+    )
+    assert begin.joints_world[0, :2] == pytest.approx([1, 2])
+    assert end.joints_world[0, 1] < 1.85
 
 
 def test_fingers_close_towards_the_palm(bodies, clips):
