@@ -165,7 +165,7 @@ def test_a_sequence_moves_on_and_a_lying_person_rests_on_the_ground(bodies, clip
     ]
     for posed in frames:
         assert posed.vertices[:, 2].min() == pytest.approx(0, abs=1e-6)
-        assert posed.joints_world[:, 2].max() < 0.8
+        assert posed.joints_world[[HUMAN.index(name) for name in ("pelvis", "neck", "head")], 2].max() < 0.6
     walking = Clip("walk", 0.1, np.array([[0, -0.1 * t, 0.9] for t in range(5)]), np.tile(np.eye(3), (5, 15, 1, 1)))
     begin, end = (
         pose_smpl(body, {"walk": walking}, SmplShape(), Outfit(), SmplPose("walk", 0.0, elapsed_s=elapsed), (1.0, 2.0))
