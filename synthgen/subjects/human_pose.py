@@ -50,7 +50,7 @@ _SPREADS_RAD = np.array([0.25, 0.05, -0.15, -0.35])  # index to little finger, t
 _MOST_TIP_RAD = (
     0.45  # of a body that kneels or sits or is between two clips; one that would topple further holds itself
 )
-_TOE_REACH_M = 0.08
+_TOE_REACH_M = 0.15
 _MOST_TOE_BEND_RAD = 0.9
 
 
