@@ -2,8 +2,8 @@
 
 Conventions: ours everywhere after reading (z up, facing -y, left = +x, metres). Every clip has the size of the packaged
 ones (legs of 0.83 m) and starts over the origin with its lowest ankle at standing height, so that clips can be mixed.
-BVH comes without a standard for names and axes: limbs are found by the usual names (CMU, Mixamo, Human3.6M, SMPL), the
-rest by the tree; the axes follow from the zero pose, in which a person must stand upright.
+BVH comes without a standard for names and axes: limbs are found by the usual names (CMU, Mixamo, Biped, Unreal,
+Blender, SMPL, Human3.6M), the rest by the tree; the axes follow from the zero pose, in which a person must stand upright.
 """
 
 import re
@@ -23,16 +23,17 @@ SUFFIXES = (".bvh", ".npz")
 # Height of the ankle of the packaged clips' figure over the ground, m.
 _ANKLE_HEIGHT_M = 0.07
 
-# Names of the joint that turns each driver, lower case without prefix and punctuation, best first; {s} is the side.
+# Names of the joint that turns each driver, lower case without punctuation, best first; the side comes before or after.
 _JOINT_NAMES = {
-    "hip": ("{s}upleg", "{s}upperleg", "{s}thigh", "{s}hip"),
-    "knee": ("{s}knee", "{s}lowleg", "{s}lowerleg", "{s}shin", "{s}calf", "{s}leg"),
-    "ankle": ("{s}ankle", "{s}foot"),
-    "shoulder": ("{s}arm", "{s}uparm", "{s}upperarm", "{s}shldr", "{s}shoulder"),
-    "elbow": ("{s}elbow", "{s}lowarm", "{s}lowerarm", "{s}forearm"),
-    "wrist": ("{s}wrist", "{s}hand"),
+    "hip": ("upleg", "upperleg", "thigh", "hip"),
+    "knee": ("knee", "lowleg", "lowerleg", "shin", "calf", "leg"),
+    "ankle": ("ankle", "foot"),
+    "shoulder": ("arm", "uparm", "upperarm", "shldr", "shoulder"),
+    "elbow": ("elbow", "lowarm", "lowerarm", "forearm"),
+    "wrist": ("wrist", "hand"),
     "neck": ("head", "headtop", "nose", "neck1", "neck"),
 }
+_NAME_PREFIXES = re.compile(r"^(mixamorig\d*|bip0*1)")
 # The joint at the far end of each limb's segment: its place at rest says where the segment points.
 _SEGMENT_ENDS = {
     "hip": ("hip", "knee"), "knee": ("knee", "ankle"), "shoulder": ("shoulder", "elbow"), "elbow": ("elbow", "wrist"),
@@ -270,15 +271,15 @@ def _place_joints(joints: list[_BvhJoint], values: np.ndarray) -> tuple[np.ndarr
 def _find_joints(bvh: Bvh, name: str) -> dict[str, int]:
     """Driver -> joint. Limbs and head by name; root and chest are where the legs and where the arms and head branch."""
     plain = [re.sub(r"[^a-z0-9]", "", joint.rpartition(":")[2].lower()) for joint in bvh.joints]
-    plain = [joint.removeprefix("mixamorig") for joint in plain]
+    plain = [_NAME_PREFIXES.sub("", joint) for joint in plain]
     joint_of, missing = {}, []
     for driver in DRIVERS[2:]:
         side, _, segment = driver.rpartition("_")
-        sides = (side, side[0]) if side else ("",)
-        wanted = [pattern.format(s=s) for pattern in _JOINT_NAMES[segment] for s in sides]
+        forms = ("{0}{2}", "{1}{2}", "{2}{0}", "{2}{1}") if side else ("{2}",)
+        wanted = [form.format(side, side[:1], part) for part in _JOINT_NAMES[segment] for form in forms]
         found = next((plain.index(candidate) for candidate in wanted if candidate in plain), None)
         if found is None:
-            missing.append(f"{driver} ({', '.join(dict.fromkeys(wanted))})")
+            missing.append(f"{driver} ({', '.join(side + part for part in _JOINT_NAMES[segment])})")
         else:
             joint_of[driver] = found
     if missing:

@@ -184,6 +184,38 @@ def test_mixamo_names_and_joints_with_places_read_the_same(tmp_path):
     assert np.allclose(plain.rotations, other.rotations, atol=1e-7)
 
 
+RIGS = {
+    "unreal": {"LeftUpLeg": "thigh_l", "LeftLeg": "calf_l", "LeftFoot": "foot_l", "LeftShoulder": "clavicle_l",
+               "LeftArm": "upperarm_l", "LeftForeArm": "lowerarm_l", "LeftHand": "hand_l", "Head": "head"},
+    "blender": {"LeftUpLeg": "thigh.L", "LeftLeg": "shin.L", "LeftFoot": "foot.L", "LeftShoulder": "shoulder.L",
+                "LeftArm": "upper_arm.L", "LeftForeArm": "forearm.L", "LeftHand": "hand.L", "Head": "head"},
+    "biped": {"LeftUpLeg": "Bip01 L Thigh", "LeftLeg": "Bip01 L Calf", "LeftFoot": "Bip01 L Foot",
+              "LeftShoulder": "Bip01 L Clavicle", "LeftArm": "Bip01 L UpperArm", "LeftForeArm": "Bip01 L Forearm",
+              "LeftHand": "Bip01 L Hand", "Head": "Bip01 Head"},
+    "smpl": {"LeftUpLeg": "left_hip", "LeftLeg": "left_knee", "LeftFoot": "left_ankle", "LeftToeBase": "left_foot",
+             "LeftShoulder": "left_collar", "LeftArm": "left_shoulder", "LeftForeArm": "left_elbow",
+             "LeftHand": "left_wrist", "Head": "head"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_other_rigs_names_read_the_same(tmp_path, rig):
+    names = dict(RIGS[rig])
+    swapped = str.maketrans("lL", "rR")
+    for ours, theirs in RIGS[rig].items():
+        if ours != "Head":
+            side = theirs.replace("left", "right") if "left" in theirs else None
+            right = side or (
+                theirs[:-1] + theirs[-1].translate(swapped) if theirs[-2] in "._" else theirs.replace(" L ", " R ")
+            )
+            names[ours.replace("Left", "Right")] = right
+    renamed = {names.get(name, name): (names.get(parent, parent), at) for name, (parent, at) in CMU.items()}
+    local = matrix_from_rotvec(np.random.default_rng(7).normal(0, 0.4, (3, len(CMU), 3)))
+    plain = read_motion(write_file(tmp_path / "a.bvh", local, np.zeros((3, 3))))
+    other = read_motion(write_file(tmp_path / "b.bvh", local, np.zeros((3, 3)), renamed))
+    assert np.allclose(plain.rotations, other.rotations, atol=1e-7)
+
+
 def test_the_root_is_scaled_to_the_packaged_clips_leg_and_starts_over_the_origin_on_the_ground(tmp_path):
     local, root = still(frames=3)
     root[:, 0], root[:, 1] = (10, 12, 14), (40, 41, 40)
