@@ -3,7 +3,7 @@
 Conventions: ours everywhere after reading (z up, facing -y, left = +x, metres). Every clip has the size of the packaged
 ones (legs of 0.83 m) and starts over the origin with its lowest ankle at standing height, so that clips can be mixed.
 BVH comes without a standard for names and axes: limbs are found by the usual names (CMU, Mixamo, Biped, Unreal,
-Blender, SMPL, Human3.6M), the rest by the tree; the axes follow from the zero pose, in which a person must stand upright.
+Blender, SMPL, Human3.6M), the rest by the tree; the axes follow from the zero pose, in which a person must stand.
 """
 
 import re
@@ -279,13 +279,15 @@ def _find_joints(bvh: Bvh, name: str) -> dict[str, int]:
         wanted = [form.format(side, side[:1], part) for part in _JOINT_NAMES[segment] for form in forms]
         found = next((plain.index(candidate) for candidate in wanted if candidate in plain), None)
         if found is None:
-            missing.append(f"{driver} ({', '.join(side + part for part in _JOINT_NAMES[segment])})")
+            missing.append(driver)
         else:
             joint_of[driver] = found
     if missing:
+        side, _, segment = missing[0].rpartition("_")
+        tried = ", ".join(side + part for part in _JOINT_NAMES[segment])
         raise ValueError(
-            f"{name}: found no joint for {'; '.join(missing)}; the file has {', '.join(bvh.joints)}: rename its joints "
-            "as CMU or Mixamo do"
+            f"{name}: found no joint for {', '.join(missing)}; the first may be called {tried}; the file has "
+            f"{', '.join(bvh.joints)}: rename its joints as CMU or Mixamo do"
         )
     joint_of["root"] = _branch(bvh.parents, joint_of["left_hip"], joint_of["right_hip"])
     arms = _branch(bvh.parents, joint_of["left_shoulder"], joint_of["right_shoulder"])
