@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from posecore.camera import Camera
-from posecore.codec import decode, decode_real, read_meta
+from posecore.codec import decode, decode_real
 from posecore.dataset import Manifest, iterate_dataset, read_manifest
 from posecore.errors import UserError
 from posecore.overlay import VISIBILITY_WORDS
@@ -133,9 +133,14 @@ class Histogram:
         self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
         if quantity.is_log:
             values = np.log2(np.maximum(values, 1e-9))
-        bins, place = np.unique(np.floor(values / quantity.step + 1e-9).astype(int), return_inverse=True)
-        masses = np.bincount(place, None if weights is None else weights[known], len(bins))
-        self.counts.update(dict(zip(bins.tolist(), masses.tolist(), strict=True)))
+        numbers = np.floor(values / quantity.step + 1e-9).astype(int)
+        if len(numbers) == 1:
+            self.counts[int(numbers[0])] += 1
+        else:
+            first = numbers.min()
+            masses = np.bincount(numbers - first, None if weights is None else weights[known])
+            bins = np.flatnonzero(masses)
+            self.counts.update(dict(zip((bins + first).tolist(), masses[bins].tolist(), strict=True)))
         self.observations += 1 if quantity.name in _PER_PICTURE else len(values)
 
     @property
@@ -226,9 +231,8 @@ def gather(data: str, on_sample: Callable[[], None] = lambda: None) -> DatasetSt
     groups: set[Any] = set()
     last_scene = None
     for number, (_, members) in enumerate(iterate_dataset(data)):
-        meta = read_meta(members)
         is_example = number % step == 0 and len(statistics.examples) < _EXAMPLES
-        if "subjects" in meta:
+        if manifest.kind != "real":
             sample = decode(members, layers=("image", "mask"))
             _count_picture(statistics, sample.image, sample.mask)
             _count_sample(statistics, sample)

@@ -264,7 +264,7 @@ def _draw_from_above(axes: Axes, sample: Sample) -> None:
     for side in sides:
         axes.plot(*np.stack([eye, side]).T, color="#9aa5b1", linewidth=0.9, linestyle=":")
     axes.plot(*eye, marker="s", markersize=6, color="#e8ebee", linestyle="")
-    axes.annotate("camera", eye, xytext=(6, 4), textcoords="offset points", color="#e8ebee", fontsize=7.5)
+    axes.annotate("camera", eye, (0, 6), textcoords="offset points", ha="center", color="#e8ebee", fontsize=7.5)
     axes.margins(0.12)
 
 
