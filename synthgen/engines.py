@@ -73,8 +73,8 @@ def opengl_driver() -> str:
     """
     look = (
         "from posecore.errors import UserError\n"
-        "from synthgen.triangle_finder import TriangleFinder\n"
-        "try: print(TriangleFinder().driver)\n"
+        "from synthgen.opengl import start_opengl\n"
+        "try: print(start_opengl())\n"
         "except UserError as error: raise SystemExit(str(error))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from posecore.camera import Camera
 from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from, sample_bilinear
+from synthgen.opengl import find_triangles, start_opengl
 from synthgen.patterns import linear_colour, material_colours
 from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
@@ -32,7 +33,6 @@ from synthgen.surfaces import (
     shading_normals,
     to_passes,
 )
-from synthgen.triangle_finder import TriangleFinder
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
@@ -57,10 +57,10 @@ class PyrenderRenderer:
     version = "1"
 
     def __init__(self, asset_path: Callable[[str], Path], threads: int = 0) -> None:
+        start_opengl(threads)
         self._asset_path = asset_path
         self._num_threads = threads or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._num_threads)
-        self._finder = TriangleFinder(threads)
         self._stage: Stage | None = None
         self._environments: dict[str, Environment] = {}
         self._textures: dict[str, np.ndarray] = {}
@@ -72,7 +72,7 @@ class PyrenderRenderer:
         assert self._stage is not None
         surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
         building = self._threads.submit(RayMesh, surfaces.vertices, surfaces.triangles)
-        triangle = self._finder.find(surfaces.vertices, surfaces.triangles, camera).ravel()
+        triangle = find_triangles(surfaces.vertices, surfaces.triangles, camera).ravel()
         casters = building.result()
         shade = partial(self._shade, surfaces, casters, camera)
         factors = _plane_factors(surfaces, camera)
@@ -88,7 +88,6 @@ class PyrenderRenderer:
 
     def close(self) -> None:
         self._threads.shutdown()
-        self._finder.close()
 
     def _shade(
         self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen
