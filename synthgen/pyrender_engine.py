@@ -8,7 +8,7 @@ light from surface to surface, no relief. Pictures are smoothed where what neigh
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from posecore.camera import Camera
+from synthgen.backdrop import lay_behind
 from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from, sample_bilinear
 from synthgen.opengl import find_triangles, start_opengl
 from synthgen.patterns import linear_colour, material_colours
@@ -84,7 +85,13 @@ class PyrenderRenderer:
         picture = radiance.reshape(camera.height, camera.width, 3)
         edges = _edges(surfaces, seen, picture.shape[:2])
         self._smooth(picture, edges, shade, casters, camera)
-        return to_passes(surfaces, seen, normals, picture)
+        passes = to_passes(surfaces, seen, normals, picture)
+        photo = self._stage.spec.world.photo
+        if view or photo is None:
+            return passes
+        something = np.isfinite(passes.depth_m).astype(np.float32)
+        before = passes.radiance * something[..., None]
+        return replace(passes, radiance=lay_behind(before, something, passes.instances > 0, self._asset_path(photo)))
 
     def close(self) -> None:
         self._threads.shutdown()

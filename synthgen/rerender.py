@@ -63,7 +63,7 @@ def rerender(
         spec = replace(spec, width=recipe.image.width, height=recipe.image.height)
     _, frame, view = split_key(key)
     library = catalog.load_library(recipe, on_setup)
-    renderer = open_renderer(recipe.engine, catalog.asset_path, os.cpu_count() or 1)
+    renderer = open_renderer(recipe.engine, catalog.asset_finder(recipe), os.cpu_count() or 1)
     try:
         versions = current_versions(renderer.name, renderer.version)
         (sample,) = render_spec(spec, recipe, library, renderer, versions, only=(frame, view))

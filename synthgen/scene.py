@@ -134,6 +134,7 @@ class WorldSpec:
         hdri: id of an environment map. turn_deg: its rotation about z. strength: factor on its light.
         floor, wall: materials, or None for none. The wall stands behind the subjects as the first camera sees them,
             `wall_distance_m` away and turned by `wall_turn_deg`.
+        photo: id of one of the user's photos, which the first camera sees behind everything, not the map; or None.
     """
 
     hdri: str
@@ -143,6 +144,7 @@ class WorldSpec:
     wall: Material | None
     wall_distance_m: float
     wall_turn_deg: float
+    photo: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ class PropSpec:
     """
 
     role: Literal["clutter", "occluder"]
-    form: Literal["box", "ball", "cylinder", "cone"]
+    form: Literal[
+        "box", "ball", "cylinder", "cone", "table", "chair", "sofa", "shelf", "pole", "plant", "tree", "barrier"
+    ]
     place: tuple[float, float, float]
     size: tuple[float, float, float]
     turn_deg: tuple[float, float, float]

@@ -10,6 +10,7 @@ import numpy as np
 
 from posecore.camera import Camera, look_at, project
 from posecore.transforms import invert_rigid, matrix_from_rotvec, transform_points
+from synthgen.forms import unit_form
 from synthgen.library import SubjectLibrary, pose_subject
 from synthgen.scene import CameraSpec, FrameSpec, Material, PropSpec, SceneSpec
 from synthgen.subjects.posed import PosedSubject
@@ -18,7 +19,6 @@ _LEAST_CAMERA_HEIGHT_M = 0.1
 _FRAMING_STEPS = 8
 _FLOOR_SIZE_M = 60.0
 _WALL_SIZE_M = 40.0
-_RING = 24  # corners of round props
 _BEYOND_CAMERAS_M = 0.5  # of walls and clutter, where other cameras than the first look on
 
 
@@ -153,7 +153,7 @@ def _things(spec: SceneSpec, outlines: dict[str, np.ndarray], cameras: tuple[Cam
     if world.wall is not None:
         things.append(_wall(spec, points, centre, cameras, world.wall))
     for number, prop in enumerate(spec.props):
-        vertices, faces = _form(prop.form)
+        vertices, faces = unit_form(prop.form)
         if prop.role == "clutter":
             vertices = _place_clutter(prop, vertices, centre, points, cameras)
         else:
@@ -217,32 +217,3 @@ def _place_occluder(prop: PropSpec, vertices: np.ndarray, points: np.ndarray, ca
     at = np.array([*((pixel - camera.K[:2, 2]) / camera.K[0, 0] * depth), depth])
     size_m = prop.size[0] * (high - low).max() / camera.K[0, 0] * depth
     return transform_points(invert_rigid(camera.cam_from_world), at + size_m * vertices @ turn.T)
-
-
-def _form(form: str) -> tuple[np.ndarray, np.ndarray]:
-    """Unit shapes: vertices within a cube of side 1 about the origin, and quads facing outwards."""
-    match form:
-        case "box":
-            vertices = np.array([[x, y, z] for z in (-0.5, 0.5) for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
-            faces = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
-            return vertices, np.array(faces)
-        case "ball":
-            angles = np.linspace(0, np.pi, _RING // 2 + 1)
-            return _revolve(0.5 * np.sin(angles), -0.5 * np.cos(angles))
-        case "cylinder":
-            return _revolve(np.array([0, 0.5, 0.5, 0]), np.array([-0.5, -0.5, 0.5, 0.5]))
-        case "cone":
-            return _revolve(np.array([0, 0.5, 0]), np.array([-0.5, -0.5, 0.5]))
-    raise ValueError(f"unknown form {form!r}")
-
-
-def _revolve(radii: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A profile from bottom to top, turned about z."""
-    angles = np.arange(_RING) * 2 * np.pi / _RING
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    rings = [np.column_stack([r * circle, np.full(_RING, h)]) for r, h in zip(radii, heights, strict=True)]
-    faces = []
-    for ring in range(len(radii) - 1):
-        here, there = ring * _RING + np.arange(_RING), (ring + 1) * _RING + np.arange(_RING)
-        faces.append(np.stack([here, np.roll(here, -1), np.roll(there, -1), there], axis=1))
-    return np.concatenate(rings), np.concatenate(faces)

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from mathutils import Matrix
 
 from posecore.errors import UserError
 from posecore.transforms import invert_rigid
+from synthgen.backdrop import lay_behind
 from synthgen.blender.materials import build_material, linear
 from synthgen.renderer import Passes, RenderSettings
 from synthgen.scene import LightSpec, Material
@@ -103,6 +105,7 @@ class BlenderRenderer:
         self._camera.data.lens = camera.K[0, 0] * _SENSOR_MM / max(camera.width, camera.height)
         blender_camera = invert_rigid(camera.cam_from_world) @ np.diag([1.0, -1.0, -1.0, 1.0])
         self._camera.matrix_world = Matrix(blender_camera.tolist())
+        self._scene.render.film_transparent = self._has_photo(view)
         path = Path(self._folder.name) / "passes.exr"
         self._scene.render.filepath = str(path)
         with quiet_stdout():
@@ -113,7 +116,15 @@ class BlenderRenderer:
             return to_passes(
                 surfaces, seen, shading_normals(surfaces, seen), _stack(_read_layers(path), "Combined", "RGB")
             )
-        return _read_passes(path)
+        return self._before_photo(_read_passes(path), path) if self._has_photo(view) else _read_passes(path)
+
+    def _has_photo(self, view: int) -> bool:
+        return view == 0 and self._stage.spec.world.photo is not None
+
+    def _before_photo(self, passes: Passes, path: Path) -> Passes:
+        coverage = np.clip(_read_layers(path)["Combined.A"], 0, 1)
+        photo = self._asset_path(self._stage.spec.world.photo)
+        return replace(passes, radiance=lay_behind(passes.radiance, coverage, passes.instances > 0, photo))
 
     def close(self) -> None:
         self._folder.cleanup()

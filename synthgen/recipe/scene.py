@@ -1,8 +1,9 @@
 """What may surround a subject: others of its kind, the world, lamps, cameras and their sensors."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from synthgen.distributions import Constant, Normal, Uniform, names, number
+from synthgen.distributions import Constant, Normal, Uniform, names, number, support
+from synthgen.forms import FORM_SIZES_M, SIMPLE_FORMS
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
 
@@ -31,9 +32,18 @@ class WorldRecipe(Strict):
     surface: MaterialRecipe = MaterialRecipe()
     floor_surface: MaterialRecipe | None = None
     wall_surface: MaterialRecipe | None = None
+    photos: str | None = None
+    photo: number(0, 1) = Constant(0)
     clutter: number(0, 20) = Uniform(0, 5)
+    clutter_forms: names(*FORM_SIZES_M) = even(*SIMPLE_FORMS)
     occluders: number(0, 5) = Constant(0)
     occluder_size: number(0.02, 1) = Uniform(0.1, 0.3)
+
+    @model_validator(mode="after")
+    def _photos_come_from_somewhere(self) -> "WorldRecipe":
+        if self.photos is None and support(self.photo)[1] > 0:
+            raise ValueError("photo is above 0, but there is no folder of photos: set photos, or photo to 0")
+        return self
 
 
 class LightRecipe(Strict):

@@ -70,11 +70,11 @@ def sample_human(recipe: HumanRecipe, draws: Draws) -> HumanSpec:
         complexion=complexion,
         materials={
             "skin": _skin_material(complexion.skin, roughness, draws.chance("freckled", recipe.looks.freckles)),
-            "lips": plain(complexion.skin, 0.42),  # their own colour is in the tint, which fades at their edge
+            "lips": plain(complexion.skin, roughness),  # their own colour is in the tint, which fades at their edge
             "hair": _hair_material(complexion.hair, is_woolly, draws.stream("strands")),
             "brows": plain(brows, 0.8),
             "lashes": plain((0.03, 0.025, 0.02), 0.8),
-            "eyes": plain((0.68, 0.65, 0.62), 0.3),
+            "eyes": plain((0.62, 0.59, 0.56), 0.45),
             "iris": sample_iris(draws.stream("iris")),
             "pupil": plain((0.01, 0.01, 0.01), 0.2),
             "teeth": plain((0.80, 0.76, 0.68), 0.4),
@@ -213,8 +213,8 @@ def _hair_colour(looks: LooksRecipe, tone: float, age: float, draws: Draws) -> C
 
 def _skin_material(skin: Colour, roughness: float, is_freckled: bool) -> Material:
     if is_freckled:
-        spots = as_colour(np.array(skin) * [0.9, 0.78, 0.68])
-        return Material("freckles", (skin, spots), 260.0, (0.0, 0.0, 0.0), roughness)
+        spots = as_colour(np.array(skin) * [0.93, 0.84, 0.77])
+        return Material("freckles", (skin, spots), 400.0, (0.0, 0.0, 0.0), roughness)
     reddened = np.clip(np.array(skin) * [1.03, 0.95, 0.94], 0, 1)
     return Material("noise", (skin, as_colour(reddened)), 30.0, (0.0, 0.0, 0.0), roughness)
 

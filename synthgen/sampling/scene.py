@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from synthgen.backdrop import photo_ids
+from synthgen.forms import FORM_SIZES_M, SIMPLE_FORMS
 from synthgen.randomness import Draws
 from synthgen.recipe import Recipe
 from synthgen.recipe.material import MaterialRecipe
@@ -24,8 +26,6 @@ from synthgen.scene import (
     SensorSpec,
     WorldSpec,
 )
-
-_PROP_FORMS = ("box", "ball", "cylinder", "cone")
 
 
 def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float], attempt: int = 0) -> SceneSpec:
@@ -123,7 +123,9 @@ def _sample_camera(recipe: Recipe, draws: Draws) -> CameraSpec:
 
 def _sample_world(recipe: Recipe, draws: Draws) -> WorldSpec:
     world = recipe.world
-    has_floor, has_wall = draws.chance("floor", world.floor), draws.chance("wall", world.wall)
+    photo = _sample_photo(recipe, draws)
+    has_floor = photo is None and draws.chance("floor", world.floor)
+    has_wall = photo is None and draws.chance("wall", world.wall)
     return WorldSpec(
         hdri=draws.choice("hdri", world.hdri),
         turn_deg=draws.uniform("turn_deg", -180, 180),
@@ -136,7 +138,16 @@ def _sample_world(recipe: Recipe, draws: Draws) -> WorldSpec:
         else None,
         wall_distance_m=draws.number("wall_distance_m", world.wall_distance_m),
         wall_turn_deg=draws.number("wall_turn_deg", world.wall_turn_deg),
+        photo=photo,
     )
+
+
+def _sample_photo(recipe: Recipe, draws: Draws) -> str | None:
+    world = recipe.world
+    if world.photos is None or not draws.chance("photo", world.photo):
+        return None
+    ids = photo_ids(world.photos)
+    return ids[draws.stream("photo_number").integers(len(ids))]
 
 
 def _sample_light(recipe: Recipe, draws: Draws) -> LightSpec:
@@ -156,25 +167,30 @@ def _sample_light(recipe: Recipe, draws: Draws) -> LightSpec:
 def _sample_props(recipe: Recipe, cameras: tuple[CameraSpec, ...], draws: Draws) -> tuple[PropSpec, ...]:
     world = recipe.world
     props = []
-    for number in range(draws.integer("clutter", world.clutter)):
+    has_photo = _sample_photo(recipe, draws.within("world")) is not None
+    for number in range(0 if has_photo else draws.integer("clutter", world.clutter)):
         clutter = draws.within(f"clutter-{number}")
         behind_deg = cameras[0].azimuth_deg + 180 + clutter.uniform("azimuth_deg", -75, 75)
         place = (behind_deg, clutter.uniform("distance_m", 0.8, 3.5), 0.0)
-        size = tuple(clutter.stream("size").uniform(0.15, 1.0, 3).tolist())
+        form = clutter.choice("form", world.clutter_forms)
+        low, high = np.array(FORM_SIZES_M[form]).T
+        size = tuple(clutter.stream("size").uniform(low, high).tolist())
         turn_deg = (0.0, 0.0, clutter.uniform("turn_deg", 0, 360))
-        props.append(_sample_prop("clutter", place, size, turn_deg, world.surface, clutter))
+        props.append(_sample_prop("clutter", form, place, size, turn_deg, world.surface, clutter))
     for number in range(draws.integer("occluders", world.occluders)):
         occluder = draws.within(f"occluder-{number}")
+        form = SIMPLE_FORMS[occluder.stream("form").integers(len(SIMPLE_FORMS))]
         place = tuple(occluder.stream("place").uniform((0, 0, 0.15), (1, 1, 0.5)).tolist())
         size = (occluder.number("size", world.occluder_size),) * 3
         turn_deg = tuple(occluder.stream("turn_deg").uniform(0, 360, 3).tolist())
         view = int(occluder.stream("view").integers(len(cameras)))
-        props.append(replace(_sample_prop("occluder", place, size, turn_deg, world.surface, occluder), view=view))
+        props.append(replace(_sample_prop("occluder", form, place, size, turn_deg, world.surface, occluder), view=view))
     return tuple(props)
 
 
 def _sample_prop(
     role: str,
+    form: str,
     place: tuple[float, ...],
     size: tuple[float, ...],
     turn_deg: tuple[float, ...],
@@ -183,7 +199,7 @@ def _sample_prop(
 ) -> PropSpec:
     return PropSpec(
         role=role,
-        form=_PROP_FORMS[draws.stream("form").integers(len(_PROP_FORMS))],
+        form=form,
         place=place,
         size=size,
         turn_deg=turn_deg,

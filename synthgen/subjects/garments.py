@@ -113,8 +113,9 @@ def outer(
     field = np.maximum(field, _neck_field(figure, 0.1 if kind == "hoodie" else 0.25, wide=False))
     x, y, z = figure.points.T
     if kind != "hoodie":
-        low = np.clip((figure.head("spine01")[2] + 0.1 * figure.scale - z) / (0.5 * figure.scale), -0.4, 1)
-        gap = figure.scale * (0.012 + opening * (0.035 + 0.05 * low))
+        # Even down the front, and wider towards the neck, where collars fall open.
+        high = np.clip((z - figure.head("spine02")[2]) / (0.3 * figure.scale), 0, 1)
+        gap = figure.scale * (0.008 + opening * 0.05 + 0.035 * high)
         in_front = (y < figure.head("spine03")[1] - 0.02 * figure.scale) & (figure.cloth.arm < 0.5)
         field = np.where(in_front, np.maximum(field, gap - np.abs(x)), field)
     thickness_m = thickness_m + 0.004

@@ -64,9 +64,19 @@ def hair_pieces(
 
 
 def brows(figure: Mannequin, heaviness: float) -> Piece:
-    """Two thin arcs over the eyes."""
-    field = figure.regions.brows - within((-0.0012, 0.0012), heaviness)
-    return shell(figure, "brows", _head_faces(figure.body), field, np.full(len(field), 0.0008))
+    """Two bands over the eyes that follow the skin, thicker in their middle."""
+    ribbon = figure.regions.brows
+    on_skin = (ribbon.weight[..., None] * figure.vertices[ribbon.vertex]).sum(1)
+    wider = within((0.6, 1.35), heaviness) - 1
+    middle = np.abs(ribbon.upwards) < 1e-9
+    outwards = np.where(middle, 0.0022, 0.0008)
+    points = on_skin + figure.head_scale * (ribbon.off + np.stack([0 * outwards, -outwards, wider * ribbon.upwards], 1))
+    half = len(points) // 2
+    faces = grid_faces(3, half // 3)
+    # Rows go upwards and columns outwards, which faces forwards on the left and backwards on the right.
+    faces = np.concatenate([faces[:, ::-1], faces + half])
+    piece = plain_piece("brows", points, faces, figure.rigid("head", len(points)))
+    return replace(piece, source=ribbon.vertex[:, 0].astype(np.int32))
 
 
 def beard(figure: Mannequin, kind: BeardKind, volume: float) -> Piece:

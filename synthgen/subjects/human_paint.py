@@ -61,7 +61,8 @@ def paint_skin(body: HumanBody, complexion: Complexion, scalp: np.ndarray | None
     lay(skin * [0.62, 0.5, 0.5], 0.7 * complexion.sockets * region["sockets"])
     hair = linear(complexion.hair)
     if complexion.stubble > 0:
-        lay(0.6 * hair + 0.4 * skin * [0.7, 0.75, 0.8], 0.62 * complexion.stubble * region["shaved"])
+        shadow = np.minimum(0.5 * hair + 0.5 * skin * [0.7, 0.75, 0.8], 0.75 * skin)
+        lay(shadow, 0.6 * complexion.stubble * region["shaved"])
     if scalp is not None:
         # Roots fade in over the hairline's last centimetre; only a shaved head shows more than its rim.
         rooted = np.clip(0.5 - scalp / 0.012, 0, 1)
@@ -87,7 +88,7 @@ def _weights(body: HumanBody) -> dict[str, np.ndarray]:
         "blush": regions.blush,
         "palms": regions.palms,
         "sockets": np.clip(regions.sockets, 0, 1),
-        "shaved": np.clip(0.5 - regions.beard / 0.014, 0, 1) * (1 - regions.lips),
+        "shaved": regions.shaved,
         "lips": np.where(regions.lips > 0.1, regions.lips, 0),
         "mouth": regions.mouth,
         "nails": regions.nails,

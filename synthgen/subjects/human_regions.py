@@ -12,24 +12,42 @@ import numpy as np
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mesh import ripple, vertex_normals
 
+_BROW_COLUMNS = 12
+_RIBBON_SUPPORT = 6  # vertices that carry each of a ribbon's points
+
+
+@dataclass(frozen=True, eq=False)
+class Ribbon:
+    """Points that lie on the skin of any body: means of vertices, vertex and weight [N,K], plus off [N,3] m.
+
+    Attributes:
+        upwards: [N] m, how far each point lies above the ribbon's middle.
+    """
+
+    vertex: np.ndarray
+    weight: np.ndarray
+    off: np.ndarray
+    upwards: np.ndarray
+
 
 @dataclass(frozen=True, eq=False)
 class Regions:
     """Fields and weights over all vertices [V] of the baked body.
 
     Attributes:
-        head: 1 on head and upper neck. scalp, brows, beard, moustache, goatee, stubble: fields.
+        head: 1 on head and upper neck. scalp, beard, moustache, goatee: fields. brows: two bands of 3 rows.
         temples: how much nearer the hairline is to the forehead's corners than to the ears, m: what recedes first.
         polar: angle from the crown, as seen from the head's middle, radians.
         blush: cheeks, nose, ears, knuckles, elbows, knees, heels. palms: palms and soles. sockets: round the eyes.
         nails, mouth, lips: painted weights. fringe: the middle of the forehead, where a fringe hangs.
+        shaved: where a beard would grow.
     """
 
     head: np.ndarray
     scalp: np.ndarray
     temples: np.ndarray
     polar: np.ndarray
-    brows: np.ndarray
+    brows: Ribbon
     beard: np.ndarray
     moustache: np.ndarray
     goatee: np.ndarray
@@ -39,6 +57,7 @@ class Regions:
     nails: np.ndarray
     mouth: np.ndarray
     lips: np.ndarray
+    shaved: np.ndarray
     fringe: np.ndarray
 
 
@@ -58,7 +77,7 @@ def body_regions(body: HumanBody) -> Regions:
         scalp=_scalp_field(place, landmarks, head),
         temples=_blob(place, (0.055, -0.105, 0.80), 0.035) + _blob(place, (-0.055, -0.105, 0.80), 0.035),
         polar=np.arctan2(np.hypot(away[:, 0], away[:, 1]), away[:, 2]),
-        brows=_brow_field(place, landmarks, head),
+        brows=_brow_ribbon(place, body, landmarks),
         beard=beard,
         moustache=moustache,
         goatee=goatee,
@@ -68,6 +87,7 @@ def body_regions(body: HumanBody) -> Regions:
         nails=np.maximum(body.masks["fingernails"], body.masks["toenails"]) / 255.0,
         mouth=np.clip(body.masks["mouth"] / 255.0 - lips, 0, 1),
         lips=lips,
+        shaved=_smoothed(np.clip(0.5 - beard / 0.014, 0, 1), body.faces["body"]) * (1 - lips),
         fringe=np.clip((landmarks["left_ear"][1] - 0.02 - y) / 0.04, 0, 1) * (z > landmarks["left_eye"][2]),
     )
 
@@ -89,15 +109,27 @@ def _scalp_field(place: np.ndarray, landmarks: dict[str, np.ndarray], head: np.n
     return field
 
 
-def _brow_field(place: np.ndarray, landmarks: dict[str, np.ndarray], head: np.ndarray) -> np.ndarray:
-    """An arc over each eye, thick near the nose and thin towards the temple."""
+def _brow_ribbon(place: np.ndarray, body: HumanBody, landmarks: dict[str, np.ndarray]) -> Ribbon:
+    """A band over the left eye and one over the right: three rows upwards, columns from the nose outwards."""
     eye = landmarks["left_eye"]
-    sideways = np.abs(place[:, 0]) - eye[0]
-    along = np.clip((sideways + 0.021) / 0.043, 0, 1)
-    middle_z = eye[2] + 0.0175 + 0.005 * np.sin(0.9 * np.pi * along) - 0.003 * along
-    half = 0.0036 * (1 - 0.6 * along)
-    field = np.maximum(np.abs(place[:, 2] - middle_z) - half, np.abs(sideways - 0.0005) - 0.0215)
-    return np.where((head > 0.5) & (place[:, 1] < eye[1] + 0.025), field, 0.1)
+    share = np.linspace(0, 1, _BROW_COLUMNS)
+    middle = np.stack(
+        [eye[0] - 0.021 + 0.043 * share, eye[2] + 0.0175 + 0.005 * np.sin(0.9 * np.pi * share) - 0.003 * share], 1
+    )
+    half = 0.0042 * (1 - 0.65 * share) * np.sqrt(np.clip(8 * share + 0.25, 0, 1))
+    face = np.unique(body.faces["body"])
+    face = face[(place[face, 1] < eye[1] + 0.03) & (np.abs(place[face, 2] - eye[2] - 0.015) < 0.03)]
+    wanted = np.concatenate(
+        [[sign, 1] * np.column_stack([middle[:, 0], middle[:, 1] + up * half]) for sign in (1, -1) for up in (-1, 0, 1)]
+    )
+    away = np.linalg.norm(place[face][:, [0, 2]] - wanted[:, None], axis=2)
+    nearest = np.argsort(away, axis=1)[:, :_RIBBON_SUPPORT]
+    weight = 1 / (np.take_along_axis(away, nearest, 1) + 5e-4) ** 2
+    weight /= weight.sum(1, keepdims=True)
+    vertex = face[nearest]
+    off = np.zeros((len(wanted), 3))
+    off[:, [0, 2]] = wanted - (weight[..., None] * place[vertex][..., [0, 2]]).sum(1)
+    return Ribbon(vertex, weight, off, np.tile(np.concatenate([-half, 0 * half, half]), 2))
 
 
 def _beard_fields(
@@ -164,6 +196,14 @@ def _palms(body: HumanBody, place: np.ndarray) -> np.ndarray:
         foot = [k for k, name in enumerate(body.bone_names) if name.startswith(("foot", "toe")) and name.endswith(side)]
         total += body.bone_weights[:, foot].sum(1) * np.clip(-normals[:, 2] * 1.5 - 0.3, 0, 1)
     return np.clip(total, 0, 1)
+
+
+def _smoothed(weight: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Weights [V] spread over neighbouring faces, so that coarse vertices draw no ragged edge."""
+    count = np.maximum(np.bincount(faces.reshape(-1), minlength=len(weight)), 1)
+    for _ in range(3):
+        weight = np.bincount(faces.reshape(-1), np.repeat(weight[faces].mean(1), 4), minlength=len(weight)) / count
+    return weight
 
 
 def _blob(place: np.ndarray, centre: np.ndarray | tuple[float, float, float], radius: float) -> np.ndarray:

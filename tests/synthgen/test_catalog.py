@@ -1,10 +1,14 @@
 """Fetching from a package index that the test makes itself: a folder with one wheel."""
 
+import base64
 import hashlib
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -85,7 +89,65 @@ def test_every_packaged_asset_has_a_licence_and_a_pinned_source() -> None:
     known = catalog.catalog()
     for asset in known.assets:
         package = known.packages[asset.package]
-        assert asset.licence and (package.installed or (package.requirement and len(package.sha256) == 64))
+        pinned = package.requirement and len(package.sha256) == 64
+        assert asset.licence and (package.installed or package.made or pinned)
+
+
+def test_a_painted_sky_is_made_on_first_use_and_is_a_readable_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHGEN_CACHE", str(tmp_path))
+    assert not catalog.is_present("sky/clear")
+    sky = cv2.imread(str(catalog.fetch("sky/clear")), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    assert sky.shape == (256, 512, 3)
+    assert sky.max() > 50 and sky[:100, :, 0].mean() > sky[:100, :, 2].mean()  # a sun, in a blue sky
+    assert [f.name for f in (tmp_path / "made").iterdir()] == ["clear.hdr"]
+
+
+def fake_npm(folder: Path, content: bytes) -> str:
+    """An npm that packs one tarball, on a PATH of its own; gives the tarball's sha256."""
+    tarball = folder / "pmndrs-assets-1.0.tgz"
+    with tarfile.open(tarball, "w:gz") as archive:
+        for name, data in {
+            "package/hdri/room.exr.js": b"export default 'data:application/exr;base64,"
+            + base64.b64encode(content)
+            + b"'",
+            "package/hdri/room.exr.d.ts": b"declare",
+            "package/code.js": b"process.exit()",
+            "package/LICENSE": b"CC0",
+        }.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    script = folder / "npm"
+    script.write_text(f'#!/bin/sh\nfor last; do :; done\n/bin/cp "{tarball}" "$last/"\n')
+    script.chmod(0o755)
+    return hashlib.sha256(tarball.read_bytes()).hexdigest()
+
+
+def use_npm_catalog(monkeypatch: pytest.MonkeyPatch, sha256: str) -> None:
+    package = Package(requirement="@some/assets@1.0", registry="npm", sha256=sha256, members=("hdri/",))
+    asset = Asset(id="hdri/room", kind="hdri", package="n", path="hdri/room.exr", licence="CC0-1.0", what="a room")
+    monkeypatch.setattr(catalog, "catalog", lambda: Catalog(packages={"n": package}, assets=(asset,)))
+
+
+def test_maps_in_an_npm_package_are_unpacked_out_of_their_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    use_npm_catalog(monkeypatch, fake_npm(tmp_path / "bin", b"light"))
+    monkeypatch.setenv("SYNTHGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert catalog.fetch("hdri/room").read_bytes() == b"light"
+    assert {p.name for p in catalog.cache_dir().rglob("*") if p.is_file()} == {"room.exr", "LICENSE"}
+
+
+def test_a_machine_without_npm_gets_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_npm_catalog(monkeypatch, "0" * 64)
+    monkeypatch.setenv("SYNTHGEN_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"^@some/assets@1\.0 comes from npm, which is not on this machine"):
+        catalog.fetch("hdri/room")
 
 
 def test_recipes_that_name_what_does_not_exist_are_refused() -> None:
