@@ -120,9 +120,16 @@ def _stand(pose: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
 
 
 def _lay_shins(pose: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
-    """Turn the body until the shins are level."""
-    shin = -np.mean([pose[DRIVERS.index(f"{side}_knee"), :, 2] for side in sides], axis=0)
-    return align(shin, np.array([shin[0], shin[1], 0.0])) @ pose
+    """Turn the body until the shins are level on average, and the knees until each is."""
+    pose = _levelling(-np.mean([pose[DRIVERS.index(f"{side}_knee"), :, 2] for side in sides], axis=0)) @ pose
+    for side in sides:
+        shin_and_foot = [DRIVERS.index(f"{side}_knee"), _ankle(side)]
+        pose[shin_and_foot] = _levelling(-pose[shin_and_foot[0], :, 2]) @ pose[shin_and_foot]
+    return pose
+
+
+def _levelling(direction: np.ndarray) -> np.ndarray:
+    return align(direction, np.array([direction[0], direction[1], 0.0]))
 
 
 def _step_out(pose: np.ndarray) -> np.ndarray:

@@ -47,9 +47,7 @@ _FINGER_CURLS_RAD = (1.25, 1.65, 1.0)
 _THUMB_CURLS_RAD = (0.3, 0.6, 0.9)
 _THUMB_ACROSS_RAD = 0.9
 _SPREADS_RAD = np.array([0.25, 0.05, -0.15, -0.35])  # index to little finger, towards the index's side
-_MOST_TIP_RAD = (
-    0.45  # of a body that kneels or sits or is between two clips; one that would topple further holds itself
-)
+_MOST_TIP_RAD = 0.45  # of a body that sits or is between two clips; one that would topple further holds itself
 _TOE_REACH_M = 0.15
 _MOST_TOE_BEND_RAD = 0.9
 
@@ -160,13 +158,13 @@ def strike(clips: dict[str, Clip], pose: HumanPose) -> Figure:
 
 def _most_tip_rad(pose: HumanPose, on: Support) -> float:
     match on:
-        case "feet" | "left_foot":
+        case "feet" | "left_foot" | "knees" | "left_foot_and_right_knee":
             return 0.0
         case "clip":
             return 0.0 if pose.blend_clip is None else _MOST_TIP_RAD
         case "ground":
             return np.pi
-        case _:
+        case "seat":
             return _MOST_TIP_RAD
 
 
