@@ -142,3 +142,25 @@ def test_only_jumps_and_flips_leave_the_ground(library):
     for name in ("backflip", "jump", "run", "spin", "spinkick"):
         assert 0.1 < airborne[name] < 0.4, name
     assert library.clips["backflip"].clearance_m.max() > 0.6
+
+
+def test_shoulders_reach_overhead_but_not_far_behind_and_turn_only_so_far():
+    for side, outwards in (("left", 1), ("right", -1)):
+        behind = limit_joints(turn_joints(standing(), {f"{side}_shoulder": (2.0, 0.0, 0.0)}))
+        assert np.degrees(np.arccos(-direction(behind, f"{side}_shoulder")[2])) == pytest.approx(60, abs=1)
+        overhead = turn_joints(standing(), {f"{side}_shoulder": (-2.9, 0.0, 0.0)})
+        assert limit_joints(overhead) == pytest.approx(overhead)
+        twisted = limit_joints(turn_joints(standing(), {f"{side}_shoulder": (0.0, 0.0, outwards * 2.5)}))
+        ahead = twisted[DRIVERS.index(f"{side}_shoulder")] @ [0, -1, 0]
+        assert np.arctan2(outwards * ahead[0], -ahead[1]) == pytest.approx(1.65)
+
+
+def test_limits_leave_the_packaged_clips_nearly_as_they_are(library):
+    turned_deg = []
+    for clip in library.clips.values():
+        for pose in clip.rotations[::10]:
+            local = local_from_global(pose, DRIVER_PARENTS)
+            turns = rotvec_from_matrix(np.swapaxes(local, -1, -2) @ limit_joints(local))
+            turned_deg.append(np.degrees(np.linalg.norm(turns, axis=-1)))
+    assert np.max(turned_deg) < 30
+    assert np.mean(np.array(turned_deg) > 1) < 0.01
