@@ -86,7 +86,7 @@ def write_page(first: DatasetStatistics, second: DatasetStatistics | None, out: 
             (name, jpeg_url(contact_sheet(statistics.examples, columns=6)))
             for statistics, name in zip(both, names, strict=True)
         ],
-        "distances": [] if second is None else distances(first, second),
+        "distances": [] if second is None else [d for d in distances(first, second) if d.name not in _rare(both)],
         "sections": _sections(both, names),
         "origin": _origin(both),
     }
@@ -129,7 +129,7 @@ def _sections(both: Sequence[DatasetStatistics], names: Sequence[str]) -> list[S
     with matplotlib.rc_context(style()):
         for group, (title, text) in _SECTIONS.items():
             plots = _maps(both, names, group) + _histograms(both, group, apart)
-            constant = _constant(both, group)
+            constant, rare = _constant(both, group), _rare(both) if group == "bodies" else set()
             swatches = []
             if group == "categories":
                 plots += _categories(both, apart)
@@ -140,6 +140,8 @@ def _sections(both: Sequence[DatasetStatistics], names: Sequence[str]) -> list[S
                 swatches = [(n, s) for n, s in zip(owners, map(_swatches, both), strict=True) if s]
             if constant:
                 text = f"{text} The same in all: {constant}.".strip()
+            if rare:
+                text = f"{text} {len(rare)} details that vary in some of the bodies only are in the JSON.".strip()
             if plots or swatches or constant:
                 sections.append(Section(title, text, plots, swatches))
     return sections
@@ -157,8 +159,19 @@ def _histograms(both: Sequence[DatasetStatistics], group: str, apart: dict[str, 
 def _shared(both: Sequence[DatasetStatistics], group: str) -> list[str]:
     """Quantities of a section that all datasets have, in the order in which they are declared."""
     first, order = both[0].histograms, {name: number for number, name in enumerate(QUANTITY_ORDER)}
-    names = [name for name in first if all(name in statistics.histograms for statistics in both)]
+    rare = _rare(both)
+    names = [n for n in first if n not in rare and all(n in statistics.histograms for statistics in both)]
     return sorted((n for n in names if first[n].quantity.group == group), key=lambda n: order.get(n, len(order)))
+
+
+def _rare(both: Sequence[DatasetStatistics]) -> set[str]:
+    """Shape parameters that fewer than half of a dataset's subjects have: a plot each would be hundreds."""
+    return {
+        name
+        for statistics in both
+        for name, histogram in statistics.histograms.items()
+        if histogram.quantity.group == "bodies" and 2 * histogram.observations < statistics.num_subjects
+    }
 
 
 def _constant(both: Sequence[DatasetStatistics], group: str) -> str:

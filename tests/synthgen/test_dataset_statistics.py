@@ -198,6 +198,20 @@ def test_a_comparison_shows_what_both_have_and_how_far_they_are_apart(
     assert all(0 <= distance.value <= 1 + 1e-9 for distance in distances(person, animal))
 
 
+def test_details_that_few_bodies_have_are_counted_but_not_plotted(tmp_path: Path) -> None:
+    samples = [make_sample(scene=number) for number in range(5)]
+    shapes = [{"age": 0.1 * number} | ({"nose_hump": 0.5} if number == 3 else {}) for number in range(5)]
+    data = [
+        replace(sample, subjects=(replace(sample.subjects[0], shape=shape),))
+        for sample, shape in zip(samples, shapes, strict=True)
+    ]
+    statistics = gather(dataset(tmp_path / "data", data))
+    assert statistics.histograms["shape_nose_hump"].observations == 1
+    write_page(statistics, None, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "<span>Age</span>" in text and "Nose hump" not in text and "1 details that vary" in text
+
+
 def test_the_numbers_are_json(people: Path) -> None:
     content = json.loads(json.dumps(to_json(gather(str(people))), allow_nan=False))
     assert content["samples"] == 8 and content["scenes"] == 4
