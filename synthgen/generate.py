@@ -81,7 +81,8 @@ def count_finished(out: Path | str, recipe: Recipe) -> tuple[int, int]:
 
 def _open_folder(recipe: Recipe, output: Output, out: Path | str, resume: bool) -> dict[int, ShardRecord]:
     """Make the folder ready; gives the records of shards that are finished already."""
-    plan = {"recipe_hash": recipe.hash, "count": recipe.count}
+    files = [file.id for file in user_files(recipe)]
+    plan = {"recipe_hash": recipe.hash, "count": recipe.count, "files": files}
     found, state = output.names(), output.names(_STATE_FOLDER)
     if found and not resume:
         hint = "go on with --resume" if _PLAN in state else "choose another --out"
@@ -89,7 +90,8 @@ def _open_folder(recipe: Recipe, output: Output, out: Path | str, resume: bool) 
     if found and _PLAN not in state:
         raise UserError(f"{out}: holds no rendering of this recipe that could be resumed; choose another --out")
     if found and (begun := json.loads(output.read(f"{_STATE_FOLDER}/{_PLAN}"))) != plan:
-        what = "count" if begun["recipe_hash"] == plan["recipe_hash"] else "recipe or seed"
+        names = {"recipe_hash": "recipe or seed", "count": "count", "files": "version of a file that the recipe names"}
+        what = next(words for name, words in names.items() if begun.get(name) != plan[name])
         raise UserError(f"{out}: was begun with another {what}; give the same one, or choose another --out")
     output.discard_leftovers()
     output.write(f"{_STATE_FOLDER}/{_PLAN}", json.dumps(plan).encode())

@@ -58,6 +58,25 @@ def test_a_dataset_of_people_on_a_users_body_is_sound_and_tells_the_file_but_not
     assert str(model.parent).encode() not in shard
 
 
+def test_a_run_is_not_resumed_with_another_version_of_a_users_file(tmp_path: Path) -> None:
+    motion = tmp_path / "mine.npz"
+    recipe = load_recipe("tiny_humans", ("count=4", "scenes_per_shard=1", f"subject.pose.clips={motion}"))
+
+    def write(turn: float) -> None:
+        np.savez(motion, poses=np.full((4, 72), turn), trans=np.zeros((4, 3)), mocap_framerate=30.0)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write(0.0)
+    out = tmp_path / "data"
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(recipe, out, 1, resume=False, on_samples=stop)
+    write(0.1)
+    with pytest.raises(UserError, match="was begun with another version of a file that the recipe names"):
+        render_dataset(recipe, out, 1, resume=True)
+
+
 def test_specs_of_users_bodies_come_back_from_json_as_they_were(model: Path) -> None:
     recipe = load_recipe("humans_smplx", (*CHANGES, f"subject.model={model}"))
     library = catalog.load_library(recipe)
