@@ -31,7 +31,7 @@ BODY_CELLS = 60
 BODY_REACH_M = 1.5  # about the root, at the template's size
 _EXAMPLES = 12
 _EXAMPLE_PX = 180
-_MOST_SWATCHES = 144
+_MOST_SWATCHES = 144  # of the first scenes
 _PICTURE_PX = 128  # colours are counted on pictures made this small
 _NOT_WORN = ("eyes", "iris", "lips", "mouth", "teeth", "tongue")
 
@@ -386,7 +386,8 @@ def _count_sample(statistics: DatasetStatistics, sample: Sample) -> None:
         if longer > 0:
             statistics.histogram("size_share").add(longer / shorter)
             statistics.histogram("size_px").add(longer)
-        statistics.histogram("occlusion").add(subject.occlusion)
+        if subject.truncation < 1:  # of who is not in the frame nothing can be hidden
+            statistics.histogram("occlusion").add(subject.occlusion)
         statistics.histogram("truncation").add(subject.truncation)
         for name, value in subject.shape.items():
             statistics.histogram(f"shape_{name}").add(value)

@@ -99,9 +99,13 @@ def write_page(first: DatasetStatistics, second: DatasetStatistics | None, out: 
 
 
 def _names(both: Sequence[DatasetStatistics]) -> list[str]:
-    """The datasets' names where they differ, else their folders."""
-    names = [statistics.manifest.name for statistics in both]
-    return names if len(set(names)) == len(names) else [statistics.source for statistics in both]
+    """The datasets' names where they differ, else their folders' names, else their places."""
+    sources = [statistics.source for statistics in both]
+    folders = [source.rstrip("/").rsplit("/", 1)[-1] for source in sources]
+    for names in ([statistics.manifest.name for statistics in both], folders):
+        if len(set(names)) == len(names):
+            return names
+    return sources
 
 
 def _headlines(statistics: DatasetStatistics, name: str) -> list[tuple[str, str, str]]:
@@ -148,7 +152,7 @@ def _sections(both: Sequence[DatasetStatistics], names: Sequence[str]) -> list[S
 
 
 def _histograms(both: Sequence[DatasetStatistics], group: str, apart: dict[str, float]) -> list[Plot]:
-    """Plots of what all datasets have and what varies; with one dataset, of all that it has."""
+    """Plots of what all datasets have and what varies in them."""
     return [
         _histogram(name, [statistics.histograms[name] for statistics in both], apart)
         for name in _shared(both, group)
@@ -282,10 +286,11 @@ def _picture_axes(axes: Any) -> tuple[tuple[float, ...], tuple[str, str]]:
 
 
 def _categories(both: Sequence[DatasetStatistics], apart: dict[str, float]) -> list[Plot]:
+    """Plots of the names that all datasets count, where there is more than one."""
     plots = []
     for what in both[0].categories:
-        if all(what in statistics.categories for statistics in both):
-            counts = [statistics.categories[what] for statistics in both]
+        counts = [statistics.categories[what] for statistics in both if what in statistics.categories]
+        if len(counts) == len(both) and len(set().union(*counts)) > 1:
             plots.append(_bars(what, counts, f"distance {apart[what]:.0%}" if what in apart else ""))
     return plots
 
