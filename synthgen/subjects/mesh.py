@@ -62,10 +62,14 @@ def joint_depths(joints: np.ndarray, surface: np.ndarray) -> np.ndarray:
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3)
     directions = np.concatenate([np.eye(3), -np.eye(3), corners])
     away = (surface[None] - joints[:, None]).astype(np.float32)
-    distance = np.linalg.norm(away, axis=2)
-    inside_cone = away @ directions.T.astype(np.float32) > np.cos(np.radians(25)) * distance[..., None]
-    nearest = np.where(inside_cone, distance[..., None], np.inf).min(1).T
+    distance = np.sqrt(np.einsum("jnc,jnc->jn", away, away))
     closest = distance.min(1)
+    nearest = np.full((len(directions), len(joints)), np.inf)
+    for joint, (arrows, lengths) in enumerate(zip(away, distance, strict=True)):
+        # what is further away does not count, see below
+        near = lengths <= 3 * closest[joint]
+        inside_cone = arrows[near] @ directions.T.astype(np.float32) > np.cos(np.radians(25)) * lengths[near, None]
+        nearest[:, joint] = np.where(inside_cone, lengths[near, None], np.inf).min(0)
     nearest[nearest > 3 * closest] = np.nan
     # A joint that touches the surface may have no direction left.
     nearest[:, np.isnan(nearest).all(0)] = closest[np.isnan(nearest).all(0)]

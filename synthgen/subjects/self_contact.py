@@ -86,11 +86,12 @@ def contact_surface(
         vertices: [V,3] m. weights: [V,B]. faces: [F,4] of the skin. heads: [B,3] m.
     """
     normals = vertex_normals(vertices, faces)
-    used = np.unique(faces)
-    cells = np.floor(vertices[used] / _GRID_M).astype(np.int64)
+    used = np.flatnonzero(np.bincount(faces.ravel()))
+    points = vertices[used].astype(np.float64)
+    cells = np.floor(points / _GRID_M).astype(np.int64)
     _, first = np.unique(cells @ np.array([1, 10_000, 100_000_000]), return_index=True)
     sampled = used[np.sort(first)]
-    strongest = weights.argmax(1)
+    strongest = weights[sampled].argmax(1)
     groups = np.array([_group(name) for name in bone_names])[strongest]
     sides = np.array([name[-1] if name[-2] == "." else "" for name in bone_names])[strongest]
     index = {name: bone for bone, name in enumerate(bone_names)}
@@ -99,27 +100,29 @@ def contact_surface(
         for end in ("L", "R")
         for parts in _CHAINS.values()
     )
-    probe_bones, shares, radii, compared, probe_chains = [], [], [], [], []
+    probe_bones, shares, compared, probe_chains = [], [], [], []
     for number, end in enumerate("LR"):
         for limb, start, stop, limb_shares in _PROBES:
             if f"{stop}.{end}" not in index:  # a body without fingers
                 continue
             bones = [index[f"{name}.{end}"] for name in (start, stop)]
             for share in limb_shares:
-                point = heads[bones[0]] + share * (heads[bones[1]] - heads[bones[0]])
                 probe_bones.append(bones)
                 shares.append(share)
-                radii.append(np.linalg.norm(vertices[used] - point, axis=1).min())
-                compared.append(_is_compared(limb, end, groups[sampled], sides[sampled]))
+                compared.append(_is_compared(limb, end, groups, sides))
                 probe_chains.append(2 * number + (limb in ("thigh", "shin")))
+    first, last = heads[np.array(probe_bones).T]
+    probes = first + np.array(shares)[:, None] * (last - first)
+    # squared distances by one product: many times as fast as differences
+    apart = (points**2).sum(1)[:, None] - 2 * points @ probes.T + (probes**2).sum(1)
     return ContactSurface(
         vertices=vertices[sampled],
         weights=weights[sampled],
         normals=normals[sampled],
-        bones=strongest[sampled],
+        bones=strongest,
         probe_bones=np.array(probe_bones),
         probe_shares=np.array(shares),
-        radii_m=np.array(radii),
+        radii_m=np.sqrt(np.maximum(apart.min(0), 0)),
         compared=np.array(compared),
         chains=chains,
         probe_chains=np.array(probe_chains),

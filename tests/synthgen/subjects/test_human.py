@@ -9,14 +9,17 @@ import pytest
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local, matrix_from_rotvec
 from synthgen.catalog import fetch
+from synthgen.subjects import garments
 from synthgen.subjects.human import pose_human
 from synthgen.subjects.human_bake import VARIATIONS, bake_human
 from synthgen.subjects.human_body import HumanBody, HumanShape, SparseTargets, shape_body, target_weights
-from synthgen.subjects.human_clothes import PART_NAMES, Wardrobe
-from synthgen.subjects.human_paint import Complexion
+from synthgen.subjects.human_clothes import PART_NAMES, Wardrobe, keep_off_legs
+from synthgen.subjects.human_paint import Complexion, paint_skin
 from synthgen.subjects.human_pose import HumanPose
+from synthgen.subjects.human_regions import body_regions
 from synthgen.subjects.mocap import DRIVERS, Clip
 from synthgen.subjects.skinning import bone_positions, skin
+from synthgen.subjects.tailoring import measure
 
 
 @pytest.fixture(scope="session")
@@ -196,3 +199,81 @@ def test_shapes_and_poses_equal_annys_own_within_a_tenth_of_a_millimetre(body, t
         shift = theirs["bone_poses"][0, 0, :3, 3].numpy() - heads[0]
         theirs_kept = theirs["vertices"][0, body.base_index].numpy() - shift
         assert theirs_kept == pytest.approx(ours, abs=1e-4)
+
+
+def test_opening_the_jaw_lowers_the_lips_and_leaves_the_hands(body, clips):
+    person = body, clips, HumanShape(), Wardrobe(), Complexion()
+    shut = pose_human(*person, HumanPose("stand", 0.0))
+    opened = pose_human(*person, HumanPose("stand", 0.0, face={"jawOpen": 1.0}))
+    moved = opened.vertices - shut.vertices
+    lips = np.unique(shut.faces[shut.face_parts == PART_NAMES.index("lips")])
+    assert moved[lips, 2].min() < -0.01
+    assert np.abs(moved[shut.rest[:, 2] < 0.5]).max() < 1e-6
+    assert np.abs(joint(opened, "left_wrist") - joint(shut, "left_wrist")).max() < 1e-6
+
+
+def test_the_nose_of_the_labels_moves_with_the_face(body, clips):
+    person = body, clips, HumanShape(), Wardrobe(), Complexion()
+    calm = pose_human(*person, HumanPose("stand", 0.0))
+    sneer = pose_human(*person, HumanPose("stand", 0.0, face={"noseSneerLeft": 1.0, "noseSneerRight": 1.0}))
+    assert np.linalg.norm(joint(sneer, "nose") - joint(calm, "nose")) > 1e-4
+
+
+def test_unknown_facial_actions_and_local_changes_are_refused_by_name(body, clips):
+    with pytest.raises(ValueError, match="no facial action 'wink'"):
+        pose_human(body, clips, HumanShape(), Wardrobe(), Complexion(), HumanPose("stand", 0.0, face={"wink": 1.0}))
+    with pytest.raises(ValueError, match="no local change 'third-arm'"):
+        shape_body(body, HumanShape(changes=(("third-arm", 0.5),)))
+    with pytest.raises(ValueError, match=r"nose-hump=1\.5: strengths lie in \[-1, 1\]"):
+        HumanShape(changes=(("nose-hump", 1.5),))
+
+
+def test_local_changes_shape_what_they_name(body):
+    plain, heads = shape_body(body, HumanShape())
+    _, longer_heads = shape_body(body, HumanShape(changes=(("measure-upperleg-height", 1.0),)))
+    knee = body.bone("lowerleg01.L")
+    hip = body.bone("upperleg01.L")
+    assert np.linalg.norm(longer_heads[knee] - longer_heads[hip]) > np.linalg.norm(heads[knee] - heads[hip]) + 0.01
+    nosed, nosed_heads = shape_body(body, HumanShape(changes=(("nose-hump", -0.8),)))
+    moved = np.linalg.norm(nosed - plain, axis=1)
+    assert 0.0005 < moved.max() < 0.02
+    assert (moved > 1e-6).mean() < 0.05
+    assert nosed_heads == pytest.approx(heads, abs=1e-3)
+
+
+def test_what_is_worn_over_something_lies_outside_of_it(body):
+    """Garments cut from the same vertex of the tights keep their order."""
+    vertices, heads = shape_body(body, HumanShape(gender=0.2))
+    figure = measure(body, vertices, heads)
+    lower = garments.bottom(figure, "trousers", 1.0, 1.0, 0.008)
+    upper = garments.top(figure, "long", 0.5, 1.0, 0.3, 0.1, 0.003, tucked=False, inner=lower)
+    jacket = garments.outer(figure, "jacket", 1.0, 0.0, 0.0, 0.003, [lower, upper])[0]
+    for inner, over in ((lower, upper), (lower, jacket), (upper, jacket)):
+        both = (inner.field < 0) & (over.field < 0)
+        assert both.sum() > 50
+        assert (over.offset - inner.offset)[both].min() > 0.002
+
+
+def test_a_skirt_stays_outside_of_raised_legs():
+    joints = np.array(
+        [[[0.1, 0, 0.9], [0.1, -0.4, 0.9], [0.1, -0.4, 0.5]], [[-0.1, 0, 0.9], [-0.1, 0, 0.5], [-0.1, 0, 0.1]]]
+    )
+    points = np.array([[0.1, -0.2, 0.93], [0.1, -0.2, 1.2], [-0.1, 0.01, 0.6]])
+    keep_off_legs(points, joints, np.array([0.08, 0.06, 0.05]), gap_m=0.01)
+    assert points[0] == pytest.approx([0.1, -0.2, 0.98])
+    assert points[1] == pytest.approx([0.1, -0.2, 1.2])
+    assert points[2] == pytest.approx([-0.1, 0.075, 0.6])
+
+
+def test_skin_is_tinted_where_blood_and_hair_show(body):
+    regions = body_regions(body)
+    bare = Complexion(blush=0.0, sockets=0.0)
+    tint = paint_skin(body, replace(bare, blush=1.0, stubble=1.0), None, thin_hair=False)
+    calm = paint_skin(body, bare, None, thin_hair=False)
+    cheeks = (regions.blush > 0.8) & (regions.shaved < 0.05) & (regions.palms < 0.05) & (regions.nails < 0.1)
+    assert (tint[cheeks, 1] < 0.8 * calm[cheeks, 1]).all() and tint[cheeks, 0] == pytest.approx(
+        calm[cheeks, 0], abs=0.02
+    )
+    shaved = (regions.shaved > 0.9) & (regions.lips < 0.01) & (regions.mouth < 0.01)
+    assert shaved.sum() > 100 and (tint[shaved].mean(1) < calm[shaved].mean(1)).all()
+    assert tint.min() >= 0 and np.isfinite(tint).all()
