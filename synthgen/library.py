@@ -7,7 +7,7 @@ from synthgen.subjects.human import pose_human
 from synthgen.subjects.human_body import HumanBody
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
-from synthgen.subjects.quadruped import QuadrupedBody, pose_quadruped
+from synthgen.subjects.quadruped import AnimalLibrary, pose_quadruped
 from synthgen.subjects.smpl import pose_smpl
 from synthgen.subjects.smpl_body import SmplBody
 
@@ -23,7 +23,7 @@ class SubjectLibrary:
     assets: tuple[str, ...]
     human: HumanBody | None = None
     clips: dict[str, Clip] | None = None
-    quadruped: QuadrupedBody | None = None
+    animals: AnimalLibrary | None = None
     smpl: dict[str, SmplBody] | None = None
 
     @property
@@ -44,4 +44,4 @@ def pose_subject(
             body = library.smpl[subject.model]
             return pose_smpl(body, library.clips, subject.shape, subject.outfit, pose, position_m)
         case QuadrupedSpec():
-            return pose_quadruped(library.quadruped, subject.shape, pose, position_m)
+            return pose_quadruped(library.animals, subject.shape, pose, position_m)

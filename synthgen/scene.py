@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from synthgen.subjects.animal_pose import QuadrupedPose
+from synthgen.subjects.animal_shape import QuadrupedShape
 from synthgen.subjects.human_body import HumanShape
 from synthgen.subjects.human_clothes import Wardrobe
 from synthgen.subjects.human_paint import Complexion
 from synthgen.subjects.human_pose import HumanPose
-from synthgen.subjects.quadruped import QuadrupedPose, QuadrupedShape
 from synthgen.subjects.smpl_body import SmplShape
 from synthgen.subjects.smpl_clothes import Outfit
 from synthgen.subjects.smpl_pose import SmplPose

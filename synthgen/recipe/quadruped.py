@@ -5,14 +5,22 @@ from typing import Literal
 from synthgen.distributions import Constant, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
-from synthgen.subjects.quadruped import SPECIES
+from synthgen.subjects.animal_pose import ACTIONS
+from synthgen.subjects.animal_species import species
+
+_SPECIES = tuple(species())
 
 
 class QuadrupedPoseRecipe(Strict):
     """How animals stand and move; angles beyond the rig's joint limits are brought into them."""
 
-    gaits: names("stand", "walk", "trot", "gallop", "sit", "lie", "graze") = even("stand", "walk", "trot")
-    stride: number(0, 1.5) = Uniform(0.5, 1.2)
+    actions: names(*ACTIONS) = even("stand", "walk", "trot", "idle")
+    clips: number(0, 1) = Constant(0.6)
+    foreign_clips: number(0, 1) = Constant(0.15)
+    blended: number(0, 1) = Constant(0.2)
+    mirrored: number(0, 1) = Constant(0.5)
+    stride: number(0, 1.5) = Uniform(0.6, 1.15)
+    raised_leg: number(0, 1) = Constant(0.05)
     head_yaw_deg: number(-90, 90) = Uniform(-40, 40)
     head_pitch_deg: number(-60, 60) = Uniform(-20, 30)
     tail_lift_deg: number(-90, 120) = Uniform(-20, 60)
@@ -25,12 +33,13 @@ class QuadrupedPoseRecipe(Strict):
 
 
 class QuadrupedRecipe(Strict):
-    """Animals: builds of one rigged dog. `build_sigma` is the spread of each factor's logarithm about its species'."""
+    """Animals: species are builds of few bases. `build_sigma` is the spread of the logarithms of their factors."""
 
     kind: Literal["quadruped"]
-    species: names(*SPECIES) = even(*SPECIES)
-    build_sigma: number(0, 0.5) = Constant(0.08)
-    ear_flop_varies: number(0, 1) = Constant(0.3)
+    species: names(*_SPECIES) = even(*_SPECIES)
+    between_species: number(0, 1) = Constant(0.2)
+    build_sigma: number(0, 0.5) = Constant(0.06)
+    ear_flop_varies: number(0, 1) = Constant(0.2)
     coat_texture: number(0, 1) = Constant(0.5)
     coat: MaterialRecipe = MaterialRecipe()
     pose: QuadrupedPoseRecipe = QuadrupedPoseRecipe()

@@ -1,40 +1,67 @@
-"""Chooses animals: species, build, coat, and how they stand in each frame."""
+"""Chooses animals: species, build, coat, and how they hold themselves in each frame."""
+
+from dataclasses import fields
 
 import numpy as np
 
+from synthgen.distributions import Choice
 from synthgen.randomness import Draws
-from synthgen.recipe.quadruped import QuadrupedRecipe
+from synthgen.recipe.quadruped import QuadrupedPoseRecipe, QuadrupedRecipe
 from synthgen.sampling.material import plain, sample_material
 from synthgen.scene import Material, QuadrupedSpec
-from synthgen.subjects.quadruped import JOINTS, SPECIES, TEXTURE_ASSET, QuadrupedPose, QuadrupedShape
+from synthgen.subjects.animal_pose import LEGS, QuadrupedPose, clip_sources
+from synthgen.subjects.animal_rig import BONES
+from synthgen.subjects.animal_shape import ADDED, FACTOR_LIMITS, FACTORS, QuadrupedShape
+from synthgen.subjects.animal_species import species
+from synthgen.subjects.gaits import GAITS
+from synthgen.subjects.quadruped import TEXTURE_ASSET
 
-# What a build may not exceed, however its factors are drawn.
-_LEAST_FACTOR, _GREATEST_FACTOR = 0.35, 2.4
+# Angles and other additions to a build spread by so much for each unit of build_sigma.
+_SPREADS = {"neck_raise_deg": 80.0, "tail_raise_deg": 150.0, "hind_tuck_deg": 40.0, "hump": 0.6, "belly": 1.5}
+# The tail's and the legs' ends turn freely; the rest of a pose's jitter is small where a bone carries much.
+_JITTER_SHARES = {
+    "pelvis": 0.3, "spine": 0.4, "scapula": 0.5, "hip": 0.3, "neck": 0.7, "ear": 2.0, "tail": 1.5, "jaw": 0.0,
+}  # fmt: skip
 
 
 def sample_quadruped(recipe: QuadrupedRecipe, draws: Draws) -> QuadrupedSpec:
-    species = draws.choice("species", recipe.species)
-    factors = {}
-    for name, value in vars(SPECIES[species]).items():
-        if name in ("ear_flop", "coat_m", "mane"):
-            factors[name] = value
-            continue
-        spread = draws.number(f"build_sigma-{name}", recipe.build_sigma)
-        scaled = value * np.exp(draws.stream(f"build-{name}").normal(0, 1) * spread)
-        factors[name] = float(np.clip(scaled, _LEAST_FACTOR, _GREATEST_FACTOR))
-    if draws.chance("ear_flop_varies", recipe.ear_flop_varies):
-        factors["ear_flop"] = draws.uniform("ear_flop")
+    name = draws.choice("species", recipe.species)
     return QuadrupedSpec(
         kind="quadruped",
-        species=species,
-        shape=QuadrupedShape(**factors),
+        species=name,
+        shape=_sample_shape(name, recipe, draws),
         materials={
             "fur": _sample_coat(recipe, draws),
             "mane": sample_material(recipe.coat, draws.within("mane")),
-            "eyes": plain((0.1, 0.08, 0.07), 0.15),
-            "iris": plain((0.16, 0.09, 0.05), 0.15),
+            "eyes": plain((0.75, 0.72, 0.68), 0.15),
+            "iris": plain((0.06, 0.04, 0.03), 0.15),
+            "nose": plain(_dark(draws, "nose"), 0.45),
+            "horns": plain(_dark(draws, "horns", 0.15, 0.7), 0.5),
+            "hooves": plain(_dark(draws, "hooves", 0.08, 0.4), 0.5),
         },
     )
+
+
+def _sample_shape(name: str, recipe: QuadrupedRecipe, draws: Draws) -> QuadrupedShape:
+    """The species' build, perhaps on the way to another species of the same base, and varied."""
+    own = species()[name].shape
+    alike = [other for other in recipe.species.names if species()[other].shape.base == own.base]
+    other = species()[draws.choice("other_species", Choice(tuple((each, 1.0) for each in alike)))].shape
+    share = draws.uniform("between_share", 0, 0.5) if draws.chance("between_species", recipe.between_species) else 0.0
+    sigma = draws.number("build_sigma", recipe.build_sigma)
+    values = {"base": own.base}
+    for item in fields(QuadrupedShape)[1:]:
+        low, high = ADDED.get(item.name, FACTOR_LIMITS)
+        start, end = getattr(own, item.name), getattr(other, item.name)
+        deviation = sigma * draws.stream(f"build-{item.name}").normal()
+        if item.name in FACTORS or item.name == "size":
+            value = start ** (1 - share) * end**share * np.exp(deviation)
+        else:
+            value = start + share * (end - start) + _SPREADS.get(item.name, 0.0) * deviation
+        values[item.name] = float(np.clip(value, low, high))
+    if draws.chance("ear_flop_varies", recipe.ear_flop_varies):
+        values["ear_flop"] = draws.uniform("ear_flop")
+    return QuadrupedShape(**values)
 
 
 def _sample_coat(recipe: QuadrupedRecipe, draws: Draws) -> Material:
@@ -44,20 +71,63 @@ def _sample_coat(recipe: QuadrupedRecipe, draws: Draws) -> Material:
     return Material("plain", coat.colours, coat.repeats_per_m, coat.turn_deg, coat.roughness, texture=TEXTURE_ASSET)
 
 
-def sample_quadruped_pose(recipe: QuadrupedRecipe, heading_deg: float, draws: Draws) -> QuadrupedPose:
+def _dark(draws: Draws, name: str, low: float = 0.02, high: float = 0.25) -> tuple[float, float, float]:
+    """A brown or grey of some brightness."""
+    brightness = draws.uniform(f"{name}-brightness", low, high)
+    warm = draws.uniform(f"{name}-warmth", 0, 0.35)
+    return (brightness, brightness * (1 - 0.6 * warm), brightness * (1 - warm))
+
+
+def sample_quadruped_pose(
+    recipe: QuadrupedRecipe, shape: QuadrupedShape, heading_deg: float, moves: bool, draws: Draws
+) -> QuadrupedPose:
+    """A pose.
+
+    Args:
+        shape: of the animal: its base says which clips are its own kind's.
+        moves: whether the frames of the scene follow it in time; then it is one motion, not a blend of two.
+    """
     pose = recipe.pose
-    sigma_deg = draws.number("jitter_deg", pose.jitter_deg)
-    turns = draws.stream("jitter").normal(0, sigma_deg, len(JOINTS)).tolist()
+    sigma_rad = np.radians(draws.number("jitter_deg", pose.jitter_deg))
+    turns = draws.stream("jitter").normal(0, sigma_rad, (len(BONES), 3)) * [1, 0.5, 0.5]
+    is_blended = draws.chance("blended", pose.blended) and not moves
+    raises = draws.chance("raised_leg", pose.raised_leg)
     return QuadrupedPose(
-        gait=draws.choice("gait", pose.gaits),
+        motion=_sample_motion(pose, shape.base, draws),
         phase=draws.uniform("phase"),
+        blend_motion=_sample_motion(pose, shape.base, draws.within("blend")) if is_blended else None,
+        blend_phase=draws.uniform("blend_phase") if is_blended else 0.0,
+        blend_share=draws.uniform("blend_share", 0, 0.5) if is_blended else 0.0,
         stride=draws.number("stride", pose.stride),
+        mirrored=draws.chance("mirrored", pose.mirrored),
         head_yaw_deg=draws.number("head_yaw_deg", pose.head_yaw_deg),
         head_pitch_deg=draws.number("head_pitch_deg", pose.head_pitch_deg),
         tail_lift_deg=draws.number("tail_lift_deg", pose.tail_lift_deg),
         tail_swing_deg=draws.number("tail_swing_deg", pose.tail_swing_deg),
         spine_bend_deg=draws.number("spine_bend_deg", pose.spine_bend_deg),
         mouth_open=draws.number("mouth_open", pose.mouth_open),
-        jitter_deg=dict(zip(JOINTS, turns, strict=True)),
+        raised_leg=LEGS[draws.stream("which_leg").integers(len(LEGS))] if raises else None,
+        raised_share=draws.uniform("raised_share", 0.3, 1) if raises else 0.0,
+        jitter={
+            name: tuple((_jitter_share(name) * turn).tolist())
+            for name, turn in zip(BONES, turns, strict=True)
+            if _jitter_share(name)
+        },
         heading_deg=heading_deg,
     )
+
+
+def _sample_motion(pose: QuadrupedPoseRecipe, base: str, draws: Draws) -> str:
+    """A gait or stance, or a clip of the action, mostly one of the animal's own kind."""
+    action = draws.choice("action", pose.actions)
+    own, all_sources = clip_sources(action, base)
+    from_clip = draws.chance("clips", pose.clips)
+    sources = all_sources if draws.chance("foreign_clips", pose.foreign_clips) else own
+    pick = draws.uniform("clip_source")
+    if action in GAITS and not (from_clip and sources):
+        return action
+    return sources[int(pick * len(sources))]
+
+
+def _jitter_share(bone: str) -> float:
+    return next((share for stem, share in _JITTER_SHARES.items() if bone.startswith(stem)), 1.0)

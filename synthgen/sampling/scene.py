@@ -24,6 +24,7 @@ from synthgen.scene import (
     PropSpec,
     SceneSpec,
     SensorSpec,
+    SubjectSpec,
     WorldSpec,
 )
 
@@ -38,6 +39,9 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
     draws = Draws(recipe.seed, scene, attempt)
     cameras = _sample_cameras(recipe, draws)
     count = draws.integer("group.count", recipe.group.count)
+    subjects = tuple(
+        sample_subject(recipe.subject, draws.within(f"subject-{n}" if n else "subject")) for n in range(count)
+    )
     return SceneSpec(
         recipe=recipe.name,
         seed=recipe.seed,
@@ -45,12 +49,10 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
         attempt=attempt,
         width=recipe.image.width,
         height=recipe.image.height,
-        subjects=tuple(
-            sample_subject(recipe.subject, draws.within(f"subject-{n}" if n else "subject")) for n in range(count)
-        ),
+        subjects=subjects,
         companions=tuple(_sample_companion(recipe, cameras[0], draws.within(f"subject-{n}")) for n in range(1, count)),
         frames=tuple(
-            _sample_frame(recipe, clip_durations_s, count, frame, draws) for frame in range(recipe.frames_per_scene)
+            _sample_frame(recipe, clip_durations_s, subjects, frame, draws) for frame in range(recipe.frames_per_scene)
         ),
         cameras=cameras,
         world=_sample_world(recipe, draws.within("world")),
@@ -64,17 +66,21 @@ def sample_scene(recipe: Recipe, scene: int, clip_durations_s: dict[str, float],
 
 
 def _sample_frame(
-    recipe: Recipe, clip_durations_s: dict[str, float], count: int, frame: int, scene_draws: Draws
+    recipe: Recipe,
+    clip_durations_s: dict[str, float],
+    subjects: tuple[SubjectSpec, ...],
+    frame: int,
+    scene_draws: Draws,
 ) -> FrameSpec:
     """A moment: drawn anew for each frame, or the first frame's moment, `frame` ticks later."""
     moves = recipe.motion == "clip"
     frame_draws = scene_draws.within("frame-0" if moves else f"frame-{frame}")
     time_s = frame / recipe.frame_rate_hz if moves else None
     poses, positions_m = [], []
-    for number in range(count):
+    for number, subject in enumerate(subjects):
         own_scene_draws = scene_draws.within(f"subject-{number}") if number else scene_draws
         draws = frame_draws.within(f"subject-{number}") if number else frame_draws
-        pose = sample_pose(recipe.subject, clip_durations_s, moves, own_scene_draws, draws)
+        pose = sample_pose(recipe.subject, subject, clip_durations_s, moves, own_scene_draws, draws)
         if number:
             turn_deg = own_scene_draws.number("turn_deg", recipe.group.turn_deg)
             pose = replace(pose, heading_deg=_wrapped_deg(pose.heading_deg + turn_deg))

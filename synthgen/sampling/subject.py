@@ -11,9 +11,8 @@ from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
 from synthgen.sampling.smpl import sample_smpl, sample_smpl_pose
 from synthgen.scene import PoseSpec, SubjectSpec
-from synthgen.subjects.gaits import CADENCE_HZ
+from synthgen.subjects.animal_pose import QuadrupedPose
 from synthgen.subjects.human_pose import HumanPose
-from synthgen.subjects.quadruped import QuadrupedPose
 
 
 def sample_subject(recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe, draws: Draws) -> SubjectSpec:
@@ -29,6 +28,7 @@ def sample_subject(recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe, draws: Dr
 
 def sample_pose(
     recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe,
+    subject: SubjectSpec,
     clip_durations_s: dict[str, float],
     moves: bool,
     scene_draws: Draws,
@@ -37,6 +37,7 @@ def sample_pose(
     """A subject's pose in one frame.
 
     Args:
+        subject: whose pose.
         moves: whether the frames of the scene follow one motion.
         scene_draws: what the frames share (the heading). draws: what is the frame's own.
     """
@@ -48,13 +49,11 @@ def sample_pose(
         case SmplRecipe():
             return sample_smpl_pose(recipe, clip_durations_s, heading_deg, moves, draws)
         case QuadrupedRecipe():
-            return sample_quadruped_pose(recipe, heading_deg, draws)
+            return sample_quadruped_pose(recipe, subject.shape, heading_deg, moves, draws)
 
 
 def advance_pose(pose: PoseSpec, seconds: float) -> PoseSpec:
     """The same motion that many seconds later."""
     match pose:
-        case HumanPose():
+        case HumanPose() | QuadrupedPose():
             return replace(pose, elapsed_s=seconds)
-        case QuadrupedPose():
-            return replace(pose, phase=(pose.phase + seconds * CADENCE_HZ[pose.gait]) % 1)

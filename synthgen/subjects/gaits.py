@@ -6,11 +6,12 @@ behind them (tail, loins) or lower what lies ahead (neck). Amplitudes were set b
 they give plausible poses, not biomechanics.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 Gait = Literal["stand", "walk", "trot", "gallop", "sit", "lie", "graze"]
+GAITS = get_args(Gait)
 
 # When in the cycle each leg's paw lands, and the share of the cycle that it stays on the ground.
 _CYCLES = {
@@ -21,6 +22,7 @@ _CYCLES = {
 CADENCE_HZ = {"stand": 0.2, "walk": 0.9, "trot": 1.7, "gallop": 2.2, "sit": 0.2, "lie": 0.2, "graze": 0.3}
 """How often each stance's or gait's cycle repeats: figures of a middle-sized dog."""
 
+_FLIGHT = 0.06
 _REACH = {"walk": 1.0, "trot": 1.15, "gallop": 1.8}
 
 _TAIL_OFF_THE_GROUND = {f"Ca_{joint}_extend": 11.0 for joint in range(1, 14, 2)}
@@ -79,6 +81,16 @@ def gait_angles(gait: Gait, phase: float, stride: float) -> dict[str, float]:
         case _:
             landings, duty = _CYCLES[gait]
             return _cycle_angles(landings, duty, phase, stride * _REACH[gait], bounding=gait == "gallop")
+
+
+def gait_clearances(gait: Gait, phase: float) -> tuple[float, float]:
+    """How high the fore and the hind paws are while both of a pair are in the air, in heights of the hip."""
+    if gait not in _CYCLES:
+        return 0.0, 0.0
+    landings, duty = _CYCLES[gait]
+    lifts = {leg: _leg_cycle((phase - landing) % 1.0, duty)[1] for leg, landing in landings.items()}
+    fore, hind = (min(lifts[f"{end}_{side}"] for side in "LR") for end in ("fore", "hind"))
+    return _FLIGHT * _REACH[gait] * fore, _FLIGHT * _REACH[gait] * hind
 
 
 def _cycle_angles(

@@ -1,525 +1,217 @@
-"""The four-legged subject: one rigged dog, morphed into many builds, posed by gaits and hinges, standing on the ground.
+"""The four-legged subject: any base animal in any build, posed and standing on the ground.
 
 Conventions: metres, z up, at heading 0 the animal faces -y and its left is +x. Every bone rotation is global and
-relative to the standing rest pose (identity at rest). Builds scale bones along the world's axes at rest: x girth,
-y length, z height. Nothing here draws random numbers.
+relative to the standing rest pose (identity at rest). Nothing here draws random numbers. What the mesh is: animal_rig,
+animal_bake; what builds are: animal_shape, animal_species; what poses are: animal_pose, gaits.
 """
 
-from dataclasses import dataclass, field, fields
-from functools import lru_cache
-from pathlib import Path
-from typing import get_args
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec
-from synthgen.subjects.dog_rig import DogRig, read_dog
-from synthgen.subjects.gaits import Gait, gait_angles
-from synthgen.subjects.mesh import joint_depths, ripple, vertex_normals
+from synthgen.subjects.animal_pose import QuadrupedPose, cycle_s, strike
+from synthgen.subjects.animal_rig import BONE, BONES, PARENTS, PART_NAMES, AnimalBody, AnimalClip
+from synthgen.subjects.animal_shape import AnimalFigure, QuadrupedShape, shape_animal, sided
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.skinning import bone_positions, skin
 
-PART_NAMES = ("fur", "mane", "eyes", "iris")
 TEXTURE_ASSET = "texture/dog"
+"""The photographed short fur that the dog's texture coordinates point into."""
 
-_LEG_ENDS = ("upper_leg", "lower_leg", "foot", "toe", "upper_arm", "lower_arm", "hand", "finger")
-_PAWS = ("foot", "toe", "hand", "finger")
-# The mouth hangs open at rest; this is as far as dog.xml lets it close.
-_CLOSED_JAW_DEG = -15.0
-# Where the ears sit on the dog's head: base and tip of the left one, m (measured on the mesh), and the half-width.
-_EAR_BASE, _EAR_TIP, _EAR_REACH_M = np.array([0.048, -0.292, 0.722]), np.array([0.0855, -0.2987, 0.8068]), 0.05
-_EYE_RADIUS_M = 0.0125
-# Joints of dog.xml with the most expressive effect, each with the share of a named movement that it makes.
-_NECK_BENDS = ("C_7_bend", "C_5_bend", "C_3_bend", "C_1_bend")
-_NECK_EXTENDS = ("C_7_extend", "C_5_extend", "C_3_extend", "C_1_extend")
-
-# Joints of the skeleton `quadruped` that lie on bones' pivots; written for the left side. The rest are surface points.
-_JOINT_BONES = {
-    "neck": "C_6", "left_shoulder": "upper_arm_L", "left_elbow": "lower_arm_L", "left_hip": "upper_leg_L",
-    "left_knee": "lower_leg_L", "left_stifle": "lower_leg_L", "left_hock": "foot_L",
-}  # fmt: skip
 _ROTATION_BONES = {
-    "left_eye": "skull", "nose": "skull", "neck": "C_6", "tail_root": "pelvis", "left_shoulder": "upper_arm_L",
-    "left_elbow": "lower_arm_L", "left_front_paw": "finger_L", "left_hip": "upper_leg_L", "left_knee": "lower_leg_L",
-    "left_back_paw": "toe_L", "left_ear": "skull", "tail_tip": "Ca_21", "withers": "torso", "throat": "C_1",
-    "left_stifle": "lower_leg_L", "left_hock": "foot_L", "left_front_hoof": "finger_L", "left_back_hoof": "toe_L",
+    "left_eye": "head", "nose": "head", "neck": "neck1", "tail_root": "pelvis", "left_shoulder": "upper_arm_L",
+    "left_elbow": "forearm_L", "left_front_paw": "finger_L", "left_hip": "thigh_L", "left_knee": "shin_L",
+    "left_back_paw": "foot_L", "left_ear": "head", "tail_tip": "tail6", "withers": "spine2", "throat": "neck3",
+    "left_stifle": "shin_L", "left_hock": "cannon_L", "left_front_hoof": "finger_L", "left_back_hoof": "foot_L",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class QuadrupedShape:
-    """Build, as factors on the base dog (1 leaves it as it is) and a few lengths.
-
-    Attributes:
-        size: of the whole animal (the base dog stands 0.55 m at the withers).
-        leg_length, leg_girth, paw_size: of all four legs.
-        trunk_length, trunk_girth, trunk_depth: of chest and loins.
-        neck_length, neck_girth, head_size, muzzle_length, tail_length, tail_girth, ear_length.
-        ear_flop: 0 upright, 1 hanging.
-        coat_m: length of a shaggy coat at size 1, 0 to 0.05; legs and head have less of it.
-        mane: 0 none, 1 a lion's.
-    """
-
-    size: float = 1.0
-    leg_length: float = 1.0
-    leg_girth: float = 1.0
-    paw_size: float = 1.0
-    trunk_length: float = 1.0
-    trunk_girth: float = 1.0
-    trunk_depth: float = 1.0
-    neck_length: float = 1.0
-    neck_girth: float = 1.0
-    head_size: float = 1.0
-    muzzle_length: float = 1.0
-    tail_length: float = 1.0
-    tail_girth: float = 1.0
-    ear_length: float = 1.0
-    ear_flop: float = 0.0
-    coat_m: float = 0.0
-    mane: float = 0.0
-
-    def __post_init__(self) -> None:
-        ranges = {"ear_flop": (0, 1), "mane": (0, 1), "coat_m": (0, 0.05), "size": (0.2, 4)}
-        for item in fields(self):
-            low, high = ranges.get(item.name, (0.3, 2.5))
-            value = getattr(self, item.name)
-            if not low <= value <= high:
-                raise ValueError(f"QuadrupedShape.{item.name}={value}: must lie in [{low}, {high}]")
-
-
-# Builds to start from. None is an anatomical model of its name: all are the dog, stretched.
-SPECIES = {
-    "dog": QuadrupedShape(),
-    "terrier": QuadrupedShape(
-        size=0.55, leg_length=0.72, neck_length=0.8, head_size=1.15, muzzle_length=0.85, tail_length=0.6,
-        ear_length=0.7, ear_flop=0.5, coat_m=0.012, tail_girth=1.4,
-    ),
-    "wolf": QuadrupedShape(
-        size=1.15, trunk_girth=1.1, neck_girth=1.4, neck_length=0.85, head_size=1.05, ear_length=0.75, coat_m=0.022,
-        tail_girth=2.2, tail_length=0.9, paw_size=1.15,
-    ),
-    "lion": QuadrupedShape(
-        size=1.6, trunk_length=1.05, trunk_girth=1.3, trunk_depth=1.1, leg_girth=1.35, leg_length=0.88, neck_length=0.8,
-        neck_girth=1.5, head_size=1.25, muzzle_length=0.85, ear_length=0.45, tail_length=1.15, tail_girth=0.9,
-        paw_size=1.35, mane=1.0,
-    ),
-    "horse": QuadrupedShape(
-        size=2.3, leg_length=1.22, trunk_girth=1.3, trunk_depth=1.15, neck_length=1.35, neck_girth=1.3, head_size=1.1,
-        muzzle_length=1.4, ear_length=0.55, tail_length=0.8, tail_girth=2.2, paw_size=0.9,
-    ),
-    "cow": QuadrupedShape(
-        size=2.0, leg_length=0.9, trunk_girth=1.7, trunk_depth=1.35, neck_length=0.85, neck_girth=1.6, head_size=1.25,
-        muzzle_length=1.25, ear_length=0.7, ear_flop=0.7, tail_length=0.9, leg_girth=1.15, tail_girth=0.9,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class QuadrupedPose:
-    """A pose as numbers.
-
-    Attributes:
-        gait, phase, stride: see gaits.gait_angles.
-        head_yaw_deg: + turns the head to the animal's left; head_pitch_deg: + lowers it. Spread over the neck.
-        tail_lift_deg: + raises the tail; tail_swing_deg: + to the left. Spread over the tail.
-        spine_bend_deg: + curves the rump to the left.
-        mouth_open: 0 closed, 1 wide.
-        jitter_deg: joint of JOINTS -> degrees, added at the end.
-        heading_deg: turn about z, counter-clockwise seen from above; 0 faces -y.
-    """
-
-    gait: Gait = "stand"
-    phase: float = 0.0
-    stride: float = 1.0
-    head_yaw_deg: float = 0.0
-    head_pitch_deg: float = 0.0
-    tail_lift_deg: float = 0.0
-    tail_swing_deg: float = 0.0
-    spine_bend_deg: float = 0.0
-    mouth_open: float = 0.0
-    jitter_deg: dict[str, float] = field(default_factory=dict)
-    heading_deg: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.gait not in get_args(Gait):
-            raise ValueError(f"QuadrupedPose.gait={self.gait!r}: choose one of {', '.join(get_args(Gait))}")
-        unknown = set(self.jitter_deg) - set(JOINTS)
-        if unknown:
-            raise ValueError(f"QuadrupedPose.jitter_deg: no joint {sorted(unknown)[0]!r}; known: {', '.join(JOINTS)}")
-
-
-# The hinges of dog.xml, so that poses can be drawn without the file at hand.
-JOINTS = (
-    *(f"L_{n}_{kind}" for n, kind in (
-        (1, "extend"), (1, "bend"), (2, "twist"), (3, "extend"), (3, "bend"), (4, "twist"), (5, "extend"), (5, "bend"),
-        (6, "twist"), (7, "extend"), (7, "bend"),
-    )),
-    *(f"{joint}_{side}{kind}" for side in "LR" for joint, kind in (
-        ("hip", "_supinate"), ("hip", "_abduct"), ("hip", "_extend"), ("knee", ""), ("ankle", ""), ("toe", ""),
-    )),
-    *(f"Ca_{n}_{'extend' if n % 2 else 'bend'}" for n in range(1, 22)),
-    *(f"C_{n}_{kind}" for n, kind in (
-        (7, "extend"), (7, "bend"), (6, "twist"), (5, "extend"), (5, "bend"), (4, "twist"), (3, "extend"), (3, "bend"),
-        (2, "twist"), (1, "extend"), (1, "bend"),
-    )),
-    "atlas", "mandible",
-    *(f"{joint}_{side}{kind}" for side in "LR" for joint, kind in (
-        ("scapula", "_supinate"), ("scapula", "_abduct"), ("scapula", "_extend"), ("shoulder", "_supinate"),
-        ("shoulder", "_extend"), ("elbow", ""), ("wrist", ""), ("finger", ""),
-    )),
-)  # fmt: skip
+_PAWS = ("left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw")
+_STEPS = 32  # moments of a cycle that tell how an animal gets on
+_STANDS_HIPS = 0.02  # a paw this high above where it stands at rest, in heights of the hip, counts a third
+_ROUNDS = 3
+_TOUCH_M = 0.002
+_NECK_CHAIN, _TAIL_CHAIN = (
+    np.array([bone for bone, name in enumerate(BONES) if name.startswith(stems)])
+    for stems in (("neck", "head", "jaw", "ear"), ("tail",))
+)
 
 
 @dataclass(frozen=True, eq=False)
-class QuadrupedBody:
-    """The rig, and which of its vertices are the landmarks that labels need.
+class AnimalLibrary:
+    """All bases that a recipe's animals need, by name, and all clips, by "BASE/ACTION"."""
 
-    Attributes:
-        rig: the dog as read.
-        normals: [V,3] at rest.
-        landmarks: surface joint -> the vertices whose mean it is.
-    """
-
-    rig: DogRig
-    normals: np.ndarray
-    landmarks: dict[str, np.ndarray]
-
-    @staticmethod
-    def load(folder: Path) -> "QuadrupedBody":
-        """Read the dog from `dm_control/suite` of the unpacked dm-control wheel; see dog_rig.read_dog."""
-        rig = read_dog(folder)
-        return QuadrupedBody(rig, vertex_normals(rig.vertices, rig.faces), _landmarks(rig))
-
-
-@dataclass(frozen=True, eq=False)
-class _Figure:
-    """Everything about one animal that its poses share."""
-
-    vertices: np.ndarray
-    weights: np.ndarray
-    faces: np.ndarray
-    face_parts: np.ndarray
-    uv: np.ndarray
-    rest: np.ndarray
-    pivots: np.ndarray
-    joint_from_points: np.ndarray
-    markers: np.ndarray
-    marker_weights: np.ndarray
-    limb_radius_m: np.ndarray
-    fore: tuple[np.ndarray, np.ndarray]
-    hind: tuple[np.ndarray, np.ndarray]
+    bodies: dict[str, AnimalBody]
+    clips: dict[str, AnimalClip]
 
 
 def pose_quadruped(
-    body: QuadrupedBody,
+    animals: AnimalLibrary,
     shape: QuadrupedShape,
     pose: QuadrupedPose,
     position_m: tuple[float, float] = (0.0, 0.0),
 ) -> PosedSubject:
     """Morph, pose and ground an animal.
 
-    Hinge angles are brought into the limits of dog.xml. The animal is then pitched until the lowest points of its fore
-    and hind parts are level, and lowered or raised until they touch z = 0.
+    The animal is pitched and lowered or raised until the lowest points of its fore and hind parts touch z = 0, or are
+    as high as the clip's are in jumps.
 
     Args:
-        position_m: x and y of the middle between shoulders and hips, world.
+        position_m: x and y of the middle between shoulders and hips when the pose's sequence began, world.
 
     Returns:
         Joints in the order of the skeleton `quadruped`; rotations relative to the standing rest pose.
+
+    Raises:
+        ValueError: a base or a clip that the library has not.
     """
-    rig, figure = body.rig, _figure(body, shape)
-    rotations = bone_rotations(rig, hinge_angles(rig, pose), shape.ear_flop)
-    skull, first_ear = rig.bone_names.index("skull"), len(rig.bone_names)
-    parents = (*rig.bone_parents, skull, first_ear, skull, first_ear + 2)
-    positions = bone_positions(figure.pivots, parents, rotations)
-    for _ in range(3):
-        ends = (skin(*part, figure.pivots, rotations, positions) for part in (figure.fore, figure.hind))
-        fore, hind = (points[points[:, 2].argmin()] for points in ends)
-        level = matrix_from_rotvec(np.array([np.arctan2(fore[2] - hind[2], hind[1] - fore[1]), 0, 0]))
-        rotations, positions = level @ rotations, positions @ level.T
+    body = _body(animals, shape.base)
+    figure = shape_animal(body, shape)
+    rotations, positions = _grounded(animals.clips, body.base, figure, pose)
+    joints = _joints(figure, rotations, positions)
+    middle = joints[_middle_joints(), :2].mean(0)
     turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg)]))
-    rotations, positions = turn @ rotations, positions @ turn.T
-    vertices = skin(figure.vertices, figure.weights, figure.pivots, rotations, positions)
-    markers = skin(figure.markers, figure.marker_weights, figure.pivots, rotations, positions)
-    joints = figure.joint_from_points @ np.concatenate([positions, markers])
+    place = np.array([*position_m, 0.0]) + turn @ [*(_travel_m(animals.clips, body.base, figure, pose) - middle), 0.0]
+    rotations, positions, joints = turn @ rotations, positions @ turn.T + place, joints @ turn.T + place
+    vertices = skin(figure.vertices, figure.weights, figure.heads, rotations, positions)
+    sunk_m = min(float(vertices[:, 2].min()), 0.0)
+    vertices[:, 2] -= sunk_m
+    joints[:, 2] -= sunk_m
     skeleton = load_skeleton("quadruped")
-    middle = [skeleton.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")]
-    shift = np.array([*position_m, 0.0]) - [*joints[middle, :2].mean(0), vertices[:, 2].min()]
-    carried = rotations[[rig.bone_names.index(_sided(_ROTATION_BONES, name)) for name in skeleton.joints]]
+    carried = rotations[[BONE[sided(_ROTATION_BONES, name)] for name in skeleton.joints]]
     return PosedSubject(
-        vertices=vertices + shift.astype(np.float32),
+        vertices=vertices,
         faces=figure.faces,
         face_parts=figure.face_parts,
         part_names=PART_NAMES,
-        rest=figure.rest,
-        joints_world=joints + shift,
-        joints_rest=figure.joint_from_points @ np.concatenate([figure.pivots, figure.markers]),
+        rest=figure.vertices,
+        joints_world=joints,
+        joints_rest=figure.joint_from_points @ np.concatenate([figure.heads, figure.markers]),
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="quadruped",
         uv=figure.uv,
-        texture_asset=TEXTURE_ASSET,
+        texture_asset=None if figure.uv is None else TEXTURE_ASSET,
     )
 
 
-def hinge_angles(rig: DogRig, pose: QuadrupedPose) -> np.ndarray:
-    """Angle of every hinge of the rig [H], degrees, within its limits."""
-    angles = dict.fromkeys(JOINTS, 0.0) | {"mandible": _CLOSED_JAW_DEG + 35 * pose.mouth_open}
-    spread = [
-        (gait_angles(pose.gait, pose.phase, pose.stride), 1.0),
-        (dict.fromkeys(_NECK_BENDS, pose.head_yaw_deg), 1 / len(_NECK_BENDS)),
-        (dict.fromkeys(_NECK_EXTENDS, pose.head_pitch_deg), 1 / len(_NECK_EXTENDS)),
-        ({f"Ca_{n}_extend": pose.tail_lift_deg for n in range(1, 22, 2)}, 1 / 11),
-        ({f"Ca_{n}_bend": pose.tail_swing_deg for n in range(2, 21, 2)}, 1 / 10),
-        ({f"L_{n}_bend": -pose.spine_bend_deg for n in (1, 3, 5, 7)}, 1 / 4),
-        (pose.jitter_deg, 1.0),
-    ]
-    for movement, share in spread:
-        for name, value in movement.items():
-            angles[name] += share * value
-    return np.array([np.clip(angles[hinge.name], hinge.low_deg, hinge.high_deg) for hinge in rig.joints])
+def _body(animals: AnimalLibrary, base: str) -> AnimalBody:
+    if base not in animals.bodies:
+        raise ValueError(f"QuadrupedShape.base={base!r}: only {', '.join(sorted(animals.bodies))} are loaded")
+    return animals.bodies[base]
 
 
-def bone_rotations(rig: DogRig, angles_deg: np.ndarray, ear_flop: float) -> np.ndarray:
-    """Global rotations [B+4,3,3]: the rig's bones, then base and tip of the left and of the right ear."""
-    local = np.tile(np.eye(3), (len(rig.bone_names), 1, 1))
-    turns = matrix_from_rotvec(np.radians(angles_deg)[:, None] * np.array([hinge.axis for hinge in rig.joints]))
-    for hinge, turn in zip(rig.joints, turns, strict=True):
-        local[hinge.bone] = local[hinge.bone] @ turn
-    rotations = local.copy()
-    for bone, parent in enumerate(rig.bone_parents):
-        if parent >= 0:
-            rotations[bone] = rotations[parent] @ local[bone]
-    skull = rotations[rig.bone_names.index("skull")]
-    ears = []
-    for side in (1, -1):
-        outwards = np.array([0.25, side * 1.0, 0.0])
-        base = skull @ matrix_from_rotvec(outwards * np.radians(55 * ear_flop))
-        ears += [base, base @ matrix_from_rotvec(outwards * np.radians(85 * ear_flop))]
-    return np.concatenate([rotations, ears])
+def _joints(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """[J,3] joints of the skeleton."""
+    markers = skin(figure.markers, figure.marker_weights, figure.heads, rotations, positions)
+    return figure.joint_from_points @ np.concatenate([positions, markers])
 
 
-@lru_cache(maxsize=8)
-def _figure(body: QuadrupedBody, shape: QuadrupedShape) -> _Figure:
-    rig = body.rig
-    bones = {name: k for k, name in enumerate(rig.bone_names)}
-    eyes, eye_faces, eye_parts = _eyeballs(rig)
-    eye_weights = np.zeros((len(eyes), len(bones) + 4), np.float32)
-    eye_weights[:, bones["skull"]] = 1
-    weights, ear_pivots, vertices = _grow_ears(rig, shape)
-    weights = np.concatenate([weights, eye_weights])
-    vertices = np.concatenate([_stretch_muzzle(rig, vertices, shape.muzzle_length), eyes])
-    coat_m, mane = _coat(rig, body.normals, shape)
-    rest = vertices.copy()
-    rest[: len(coat_m)] += body.normals * coat_m[:, None]
-
-    scales = _bone_scales(rig, shape)
-    pivots_rest = np.concatenate([rig.pivots, ear_pivots])
-    parents = (*rig.bone_parents, bones["skull"], len(bones), bones["skull"], len(bones) + 2)
-    pivots = pivots_rest.copy()
-    for bone, parent in enumerate(parents):
-        if parent >= 0:
-            pivots[bone] = pivots[parent] + scales[parent] * (pivots_rest[bone] - pivots_rest[parent])
-    # The same blend as skinning's, with a scale in place of a rotation.
-    scaling = scales[:, :, None] * np.eye(3)
-    bare, rest = (skin(points.astype(np.float32), weights, pivots_rest, scaling, pivots) for points in (vertices, rest))
-    ground = bare[:, 2].min()
-    bare, rest, pivots = ((points - [0, 0, ground]) * shape.size for points in (bare, rest, pivots))
-
-    joint_from_points, marker_vertices, on_surface = _joint_rows(body, len(rig.vertices), len(pivots))
-    joints_rest = joint_from_points @ np.concatenate([pivots, bare[marker_vertices]])
-    radius = np.zeros(len(joints_rest))
-    radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[: len(rig.vertices) : 5])
-    loose = [k for name, k in bones.items() if name.startswith(("Ca_", "C_", "skull", "jaw"))]
-    stands = weights[:, loose].sum(1) + weights[:, len(bones) :].sum(1) < 0.5
-    middle_y = pivots[[bones["upper_arm_L"], bones["upper_leg_L"]], 1].mean()
-    rest = rest.astype(np.float32)
-    # Every other vertex is plenty to find which end hangs lower.
-    fore, hind = (np.flatnonzero(stands & half)[::2] for half in (rest[:, 1] < middle_y, rest[:, 1] >= middle_y))
-    return _Figure(
-        vertices=rest,
-        weights=weights,
-        faces=np.concatenate([rig.faces, eye_faces + len(rig.vertices)]).astype(np.int32),
-        face_parts=np.concatenate([(mane[rig.faces].mean(1) > 0.5).astype(np.uint8), eye_parts]),
-        uv=np.concatenate([rig.uv, np.zeros((len(eye_faces), 4, 2), np.float32)]),
-        rest=rest,
-        pivots=pivots,
-        joint_from_points=joint_from_points,
-        markers=bare[marker_vertices].astype(np.float32),
-        marker_weights=weights[marker_vertices],
-        limb_radius_m=radius,
-        fore=(rest[fore], weights[fore]),
-        hind=(rest[hind], weights[hind]),
-    )
+@cache
+def _middle_joints() -> list[int]:
+    joints = load_skeleton("quadruped").joints
+    return [joints.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")]
 
 
-def _joint_rows(body: QuadrupedBody, first_eye: int, num_bones: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that give the skeleton's joints from pivots and marker vertices, those vertices, and which joints are skin.
+def _grounded(
+    clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations [B,3,3] and bone heads [B,3] at heading 0, standing on z = 0 (or above it in a leap)."""
+    stance = strike(clips, base, pose)
+    rotations, wanted_m = stance.rotations, stance.clearances * figure.hip_m
+    positions = bone_positions(figure.heads, PARENTS, rotations)
+    for _ in range(_ROUNDS):
+        fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
+        slope = (fore[2] - wanted_m[0]) - (hind[2] - wanted_m[1])
+        level = matrix_from_rotvec(np.array([np.arctan2(slope, hind[1] - fore[1]), 0, 0]))
+        rotations, positions = level @ rotations, positions @ level.T
+    fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
+    positions[:, 2] -= min(fore[2] - wanted_m[0], hind[2] - wanted_m[1])
+    for chain, part in ((_NECK_CHAIN, figure.neck), (_TAIL_CHAIN, figure.tail)):
+        _keep_above_ground(chain, part, figure, rotations, positions)
+    return rotations, positions
 
-    The two eyes' front poles are the first vertices of the eyeballs, which follow the rig's own vertices.
+
+def _lowest(
+    part: tuple[np.ndarray, np.ndarray], figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray
+) -> np.ndarray:
+    """The lowest point [3] of a part's skin."""
+    points = skin(*part, figure.heads, rotations, positions)
+    return points[points[:, 2].argmin()].astype(np.float64)
+
+
+def _keep_above_ground(
+    chain: np.ndarray,
+    part: tuple[np.ndarray, np.ndarray],
+    figure: AnimalFigure,
+    rotations: np.ndarray,
+    positions: np.ndarray,
+) -> None:
+    """Turn neck and head, or the tail, up about their root until they are out of the ground; in place."""
+    root = chain[0]
+    for _ in range(_ROUNDS):
+        low = _lowest(part, figure, rotations, positions)
+        if low[2] > -_TOUCH_M:
+            return
+        arm = low - positions[root]
+        reach = np.linalg.norm(arm[:2])
+        axis = np.array([arm[1], -arm[0], 0]) / max(reach, 1e-6)
+        turn = matrix_from_rotvec(axis * min(-low[2] / max(reach, 0.2 * figure.hip_m), 0.5))
+        rotations[chain] = turn @ rotations[chain]
+        positions[chain] = positions[root] + (positions[chain] - positions[root]) @ turn.T
+
+
+def _travel_m(clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose) -> np.ndarray:
+    """How far the animal has gone along x and y at heading 0 since its sequence began [2]."""
+    if not pose.elapsed_s:
+        return np.zeros(2)
+    way = _way(_Clips(clips), base, figure, pose.motion, pose.stride, pose.mirrored)
+    loops = pose.motion not in clips or clips[pose.motion].loops
+
+    def gone(cycles: float) -> np.ndarray:
+        whole, part = divmod(cycles, 1) if loops else (0, min(cycles, 1))
+        at = part * (len(way) - 1)
+        return whole * way[-1] + [np.interp(at, np.arange(len(way)), axis) for axis in way.T]
+
+    return gone(pose.phase + pose.elapsed_s / cycle_s(clips, pose.motion)) - gone(pose.phase)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clips:
+    """Clips as the key of a cache: the same dict is the same key."""
+
+    by_name: dict[str, AnimalClip]
+
+    def __hash__(self) -> int:
+        return id(self.by_name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Clips) and other.by_name is self.by_name
+
+
+@lru_cache(maxsize=32)
+def _way(clips: _Clips, base: str, figure: AnimalFigure, motion: str, stride: float, mirrored: bool) -> np.ndarray:
+    """[N+1,2] how far a motion has carried the animal at N+1 moments of its cycle, m.
+
+    The paws that are on the ground stay where they are, so that the body goes against their way under it; while all are
+    in the air it goes on as before.
     """
-    names = load_skeleton("quadruped").joints
-    surface = body.landmarks | {"left_eye": np.array([first_eye]), "right_eye": np.array([first_eye + _EYE_VERTICES])}
-    markers = np.unique(np.concatenate(list(surface.values())))
-    rows = np.zeros((len(names), num_bones + len(markers)))
-    for row, name in enumerate(names):
-        if name in surface:
-            rows[row, num_bones + np.searchsorted(markers, surface[name])] = 1 / len(surface[name])
-        else:
-            rows[row, body.rig.bone_names.index(_sided(_JOINT_BONES, name))] = 1
-    inner = ("left_ear", "right_ear", "left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw")
-    return rows, markers, np.array([name in surface and name not in inner for name in names])
-
-
-def _landmarks(rig: DogRig) -> dict[str, np.ndarray]:
-    """Vertices of each surface joint, found from the mesh's own extremes and sections."""
-    bones = {name: k for k, name in enumerate(rig.bone_names)}
-    x, y, z = rig.vertices.T
-    strongest = rig.weights.argmax(1)
-    middle = np.abs(x) < 0.012
-
-    def around(vertex: int, reach_m: float = 0.007) -> np.ndarray:
-        return np.flatnonzero(np.linalg.norm(rig.vertices - rig.vertices[vertex], axis=1) < reach_m)
-
-    def top(at_y: float) -> np.ndarray:
-        section = np.flatnonzero(middle & (np.abs(y - at_y) < 0.012))
-        return around(section[z[section].argmax()])
-
-    off_head = rig.weights[:, [bones["skull"], bones["jaw"]]].sum(1) < 0.5
-    throat = np.flatnonzero(middle & off_head & (np.abs(z - rig.pivots[bones["C_3"], 2]) < 0.012))
-    found = {
-        "nose": around(int(np.where(strongest == bones["skull"], y, np.inf).argmin())),
-        "tail_root": top(rig.pivots[bones["Ca_1"], 1]),
-        "tail_tip": around(int(y.argmax())),
-        "withers": top(rig.pivots[bones["scapula_L"], 1]),
-        "throat": around(throat[y[throat].argmin()]),
-    }
-    for side, end in (("left", "L"), ("right", "R")):
-        for name, bone in (("front", f"finger_{end}"), ("back", f"toe_{end}")):
-            paw = np.flatnonzero(strongest == bones[bone])
-            found[f"{side}_{name}_paw"] = paw
-            low = paw[z[paw] < z[paw].min() + 0.02]
-            found[f"{side}_{name}_hoof"] = around(low[y[low].argmin()], 0.012)
-        along = _along_ear(rig, 1 if side == "left" else -1)
-        found[f"{side}_ear"] = np.flatnonzero((along > 0) & (along < 0.25))
-    return found
-
-
-def _along_ear(rig: DogRig, side: int) -> np.ndarray:
-    """How far up an ear each vertex lies: 0 base, 1 tip; -1 for vertices off the ear."""
-    base, tip = _EAR_BASE * [side, 1, 1], _EAR_TIP * [side, 1, 1]
-    axis = tip - base
-    away = rig.vertices - base
-    along = away @ axis / (axis @ axis)
-    off_axis = np.linalg.norm(away - along[:, None] * axis, axis=1)
-    is_ear = (off_axis < _EAR_REACH_M) & (rig.vertices[:, 0] * side > 0.03) & (along > -0.05)
-    return np.where(is_ear, np.clip(along, 0, 1), -1.0)
-
-
-def _grow_ears(rig: DogRig, shape: QuadrupedShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights [V,B+4] with two bones an ear, their pivots [4,3], and vertices with ears of the wanted length."""
-    vertices = rig.vertices.astype(np.float64)
-    ears, pivots = np.zeros((len(vertices), 4)), []
-    for column, side in ((0, 1), (2, -1)):
-        base, tip = _EAR_BASE * [side, 1, 1], _EAR_TIP * [side, 1, 1]
-        along = _along_ear(rig, side)
-        outer = _smooth((along - 0.4) / 0.35)
-        ears[:, column + 1] = outer
-        ears[:, column] = _smooth((along - 0.02) / 0.25) * (1 - outer)
-        vertices += np.clip(along, 0, 1)[:, None] * (tip - base) * (shape.ear_length - 1)
-        pivots += [base, base + 0.5 * shape.ear_length * (tip - base)]
-    weights = np.concatenate([rig.weights * (1 - ears.sum(1, keepdims=True)), ears], 1)
-    return weights.astype(np.float32), np.array(pivots), vertices
-
-
-def _stretch_muzzle(rig: DogRig, vertices: np.ndarray, length: float) -> np.ndarray:
-    """Scale what lies before the eyes along y."""
-    bones = rig.bone_names
-    head = rig.weights[:, [bones.index("skull"), bones.index("jaw")]].sum(1)
-    ahead = np.minimum(vertices[:, 1] - rig.iris_m[0, 1], 0)
-    stretched = vertices.copy()
-    stretched[:, 1] += head * ahead * (length - 1)
-    return stretched
-
-
-def _coat(rig: DogRig, normals: np.ndarray, shape: QuadrupedShape) -> tuple[np.ndarray, np.ndarray]:
-    """How far fur stands off the skin [V], m, and how much of a mane each vertex has, 0..1."""
-    share = {"skull": 0.25, "jaw": 0.15, "C_1": 0.7} | {f"{bone}_{side}": 0.5 for bone in _LEG_ENDS for side in "LR"}
-    share |= {f"{bone}_{side}": 0.15 for bone in _PAWS for side in "LR"}
-    fur = rig.weights @ np.array([share.get(name, 1.0) for name in rig.bone_names])
-    maned = [k for k, name in enumerate(rig.bone_names) if name.startswith("C_")]
-    behind_eyes = np.clip((rig.vertices[:, 1] - rig.iris_m[0, 1]) / 0.06 - 0.2, 0, 1)
-    chest = np.clip((-0.12 - rig.vertices[:, 1]) / 0.06, 0, 1) * np.clip((rig.vertices[:, 2] - 0.36) / 0.08, 0, 1)
-    mane = np.clip(
-        rig.weights[:, maned].sum(1) + 0.7 * behind_eyes * rig.weights[:, rig.bone_names.index("skull")], 0, 1
-    )
-    mane = np.clip(mane + 0.8 * chest * rig.weights[:, rig.bone_names.index("torso")], 0, 1)
-    ears = sum(np.clip(_along_ear(rig, side) * 4, 0, 1) for side in (1, -1))
-    mane = mane * (1 - ears) * (shape.mane > 0.05)
-    locks = 1 + 0.35 * ripple(rig.vertices * 1.5)
-    return (shape.coat_m * fur + 0.075 * shape.mane * _smooth(mane)) * (1 - ears) * locks, mane
-
-
-def _bone_scales(rig: DogRig, shape: QuadrupedShape) -> np.ndarray:
-    """Scale [B+4,3] of each bone along x (girth), y (length) and z (height) at rest."""
-    leg = (shape.leg_girth, np.sqrt(shape.leg_girth * shape.leg_length), shape.leg_length)
-    by_prefix = {
-        "upper_": leg, "lower_": leg, "foot": leg, "hand": leg,
-        "toe": (shape.paw_size,) * 3, "finger": (shape.paw_size,) * 3,
-        "torso": (shape.trunk_girth, shape.trunk_length, shape.trunk_depth),
-        "L_": (shape.trunk_girth, shape.trunk_length, shape.trunk_depth),
-        "scapula": (shape.trunk_girth, 1.0, shape.trunk_depth),
-        "pelvis": (shape.trunk_girth**0.8, np.sqrt(shape.trunk_length), np.sqrt(shape.trunk_depth)),
-        "Ca_": (shape.tail_girth, shape.tail_length, np.sqrt(shape.tail_length * shape.tail_girth)),
-        "C_": (shape.neck_girth, np.sqrt(shape.neck_length * shape.neck_girth), shape.neck_length),
-        "skull": (shape.head_size,) * 3, "jaw": (shape.head_size,) * 3,
-    }  # fmt: skip
-    scales = [next(scale for prefix, scale in by_prefix.items() if name.startswith(prefix)) for name in rig.bone_names]
-    return np.array([*scales, *[(shape.head_size,) * 3] * 4])
-
-
-_EYE_RINGS, _EYE_SECTORS = 8, 12
-_EYE_VERTICES = (_EYE_RINGS - 1) * _EYE_SECTORS + 2
-
-
-def _eyeballs(rig: DogRig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two balls in the dog's empty sockets: vertices (front pole first), faces, part of each face."""
-    ring, sector = np.meshgrid(np.arange(1, _EYE_RINGS), np.arange(_EYE_SECTORS), indexing="ij")
-    polar, around = np.pi * ring / _EYE_RINGS, 2 * np.pi * sector / _EYE_SECTORS
-    inner = np.stack([np.cos(around) * np.sin(polar), -np.cos(polar), np.sin(around) * np.sin(polar)], -1).reshape(
-        -1, 3
-    )
-    ball = np.concatenate([[[0, -1, 0]], inner, [[0, 1, 0]]])
-    grid = 1 + np.arange((_EYE_RINGS - 1) * _EYE_SECTORS).reshape(_EYE_RINGS - 1, _EYE_SECTORS)
-    after = np.roll(grid, -1, axis=1)
-    front = np.stack([np.zeros_like(grid[0]), grid[0], after[0], after[0]], -1)
-    back = np.stack([grid[-1], np.full_like(grid[0], len(ball) - 1), after[-1], after[-1]], -1)
-    sides = np.stack([grid[:-1], grid[1:], after[1:], after[:-1]], -1).reshape(-1, 4)
-    faces = np.concatenate([front, sides, back])
-    middle = ball[faces].mean(1)
-    # A dog shows almost no white: the iris reaches 50 degrees.
-    parts = np.where(-middle[:, 1] > np.cos(np.radians(50)), PART_NAMES.index("iris"), PART_NAMES.index("eyes"))
-    vertices = []
-    for iris, side in zip(rig.iris_m, (1, -1), strict=True):
-        look = matrix_from_rotvec(np.array([0, 0, side * np.radians(20)]))
-        vertices.append(iris + _EYE_RADIUS_M * (ball + np.array([0, 0.85, 0])) @ look.T)
-    return (
-        np.concatenate(vertices),
-        np.concatenate([faces, faces + len(ball)]),
-        np.concatenate([parts, parts]).astype(np.uint8),
-    )
-
-
-def _smooth(share: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
-    share = np.clip(share, 0, 1)
-    return share * share * (3 - 2 * share)
-
-
-def _sided(table: dict[str, str], joint: str) -> str:
-    """An entry of a table that is written for the left side only."""
-    if joint in table:
-        return table[joint]
-    bone = table[joint.replace("right_", "left_")]
-    return f"{bone[:-2]}_R" if bone.endswith("_L") else bone
+    joints = load_skeleton("quadruped").joints
+    paws = [joints.index(name) for name in _PAWS]
+    places = []
+    for step in range(_STEPS + 1):
+        pose = QuadrupedPose(motion=motion, phase=min(step / _STEPS, 1 - 1e-9), stride=stride, mirrored=mirrored)
+        moved = _joints(figure, *_grounded(clips.by_name, base, figure, pose))
+        places.append(moved[paws] - [*moved[_middle_joints(), :2].mean(0), 0])
+    places = np.array(places)
+    at_rest_m = (figure.joint_from_points @ np.concatenate([figure.heads, figure.markers]))[paws, 2]
+    height = np.maximum(0.5 * (places[1:, :, 2] + places[:-1, :, 2]) - at_rest_m, 0)
+    grip = np.exp(-height / (_STANDS_HIPS * figure.hip_m))
+    steps = -(grip[..., None] * np.diff(places[..., :2], axis=0)).sum(1) / np.maximum(grip.sum(1), 1e-9)[:, None]
+    stands = grip.sum(1) > 0.3
+    if not stands.any():
+        return np.zeros((_STEPS + 1, 2))
+    number = np.arange(_STEPS)
+    steps = np.stack([np.interp(number, number[stands], axis[stands], period=_STEPS) for axis in steps.T], 1)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
