@@ -117,7 +117,8 @@ def dress(figure: Mannequin, wardrobe: Wardrobe, complexion: Complexion) -> Dres
     hidden = np.zeros(len(figure.vertices), bool)
     drawn_in = np.zeros(len(figure.points), np.float32)
     for item in worn:
-        hidden |= item.hides[figure.cloth.over]
+        # the nearest tights of a whole face are the collar's
+        hidden |= item.hides[figure.cloth.over] & (figure.regions.head < 0.9)
         drawn_in = np.maximum(drawn_in, np.clip(-0.2 * item.field, 0, 0.004))
     if wardrobe.gloves:
         piece, under = garments.gloves(figure)

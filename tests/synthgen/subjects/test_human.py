@@ -155,6 +155,16 @@ def test_longer_sleeves_reach_further_down_the_arm(body, clips):
     assert np.all(np.diff(lengths) > 0.01)
 
 
+def test_a_high_collar_leaves_the_face(body, clips):
+    def num_near_nose(neckline):
+        wardrobe = Wardrobe(top="long", neckline=neckline)
+        subject = pose_human(body, clips, HumanShape(), wardrobe, Complexion(), HumanPose("stand", 0.0))
+        nose = subject.joints_rest[load_skeleton("human").index("nose")]
+        return (np.linalg.norm(subject.rest - nose, axis=1) < 0.03).sum()
+
+    assert num_near_nose(0.0) == num_near_nose(1.0) > 100
+
+
 def test_the_same_numbers_give_the_same_bytes(body, clips):
     pose = HumanPose("stand", 0.03, jitter={"neck": (0.1, 0.2, 0.0)})
     first = pose_human(body, clips, HumanShape(weight=0.7), Wardrobe(), Complexion(), pose)
