@@ -76,6 +76,7 @@ class _Held:
     positions: np.ndarray
     vertices: np.ndarray
     joints: np.ndarray
+    limb_turns: np.ndarray
     self_penetration_m: float
 
 
@@ -119,12 +120,14 @@ def pose_human(
         ValueError: an unknown clip or joint, a time before the clip, a number outside its range.
     """
     figure = _figure(body, shape, wardrobe, complexion)
-    held = _hold(body, figure, clips, pose)
+    # A sequence keeps what laid it on the ground and took its limbs out of the body at its beginning: a body that moves
+    # a little must not fall from side to side, nor a limb jump.
+    is_later = pose.elapsed_s > 0 and (pose.free is not None or pose.blend_clip is not None)
+    first = _hold(body, figure, clips, replace(pose, elapsed_s=0.0) if is_later else pose)
+    held = _hold(body, figure, clips, pose, None if pose.free is None else first.limb_turns) if is_later else first
     leg_m = leg_length(body, figure.heads)
     turn = np.eye(3)
     if held.struck.most_tip_rad:
-        # A sequence keeps the turn of its beginning: a body that rocks a little must not fall from side to side.
-        first = _hold(body, figure, clips, replace(pose, elapsed_s=0.0)) if pose.elapsed_s else held
         centre = _centre_of_mass(body, first.positions)
         turn = tip_to_rest(first.vertices[::_RESTING_STEP], centre, held.struck.most_tip_rad)
     pelvis = held.joints[0]
@@ -153,7 +156,12 @@ def pose_human(
     )
 
 
-def _hold(body: HumanBody, figure: _Figure, clips: dict[str, Clip], pose: HumanPose) -> _Held:
+def _hold(
+    body: HumanBody, figure: _Figure, clips: dict[str, Clip], pose: HumanPose, limb_turns: np.ndarray | None = None
+) -> _Held:
+    """Pose a figure; `limb_turns` are what its limbs are turned by before they are taken out of the body."""
+    chains = len(figure.surface.chains)
+    limb_turns = np.tile(np.eye(3), (chains, 1, 1)) if limb_turns is None else limb_turns.copy()
     struck = strike(clips, pose)
     rotations = bone_rotations(body, figure.heads, struck.drivers)
     pose_fingers_and_eyes(body, figure.heads, rotations, pose)
@@ -161,7 +169,7 @@ def _hold(body: HumanBody, figure: _Figure, clips: dict[str, Clip], pose: HumanP
     if struck.clearance_legs == 0:
         bend_toes(body, rotations, positions)
         positions = bone_positions(figure.heads, body.bone_parents, rotations)
-    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M)
+    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M, limb_turns)
     vertices, markers = figure.dressed.vertices, figure.markers
     moved = express(body, pose.face, figure.head_scale)
     if moved is not None:
@@ -173,7 +181,7 @@ def _hold(body: HumanBody, figure: _Figure, clips: dict[str, Clip], pose: HumanP
         legs = np.array([[positions[body.bone(f"{bone}.{side}")] for bone in _LEG_BONES] for side in "LR"])
         keep_off_legs(vertices[figure.dressed.skirt], legs, figure.leg_radii_m, gap_m=_SKIRT_GAP_M)
     joints = figure.joint_from_points @ np.concatenate([positions, markers])
-    return _Held(struck, rotations, positions, vertices, joints, self_penetration_m)
+    return _Held(struck, rotations, positions, vertices, joints, limb_turns, self_penetration_m)
 
 
 def _centre_of_mass(body: HumanBody, positions: np.ndarray) -> np.ndarray:

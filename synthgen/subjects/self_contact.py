@@ -130,16 +130,25 @@ def contact_surface(
 
 
 def clear_limbs(
-    surface: ContactSurface, heads: np.ndarray, rotations: np.ndarray, positions: np.ndarray, tolerated_m: float
+    surface: ContactSurface,
+    heads: np.ndarray,
+    rotations: np.ndarray,
+    positions: np.ndarray,
+    tolerated_m: float,
+    turns: np.ndarray | None = None,
 ) -> float:
     """Turn arms about the shoulders and legs about the hips, in place, until they are out of the body, or nearly.
 
     Args:
         heads: [B,3] at rest. rotations: [B,3,3] global, positions: [B,3]: changed.
+        turns: [4,3,3] turns of surface.chains to begin with, such as an earlier moment's; changed to the whole turns.
 
     Returns:
         The deepest that a limb still reaches in, m; 0 for none.
     """
+    turns = np.tile(np.eye(3), (len(surface.chains), 1, 1)) if turns is None else turns
+    for chain, turn in zip(surface.chains, turns, strict=True):
+        _turn_chain(chain, turn, rotations, positions)
     for _ in range(_ROUNDS):
         depths, points, outwards = penetrations(surface, heads, rotations, positions)
         if depths.max() <= tolerated_m:
@@ -148,14 +157,13 @@ def clear_limbs(
             probe = np.where(surface.probe_chains == number, depths, 0).argmax()
             if depths[probe] <= tolerated_m or surface.probe_chains[probe] != number:
                 continue
-            pivot = positions[chain[0]]
-            arm = points[probe] - pivot
+            arm = points[probe] - positions[chain[0]]
             axis = np.cross(arm, outwards[probe])
             lever = np.linalg.norm(axis)
             angle = min(depths[probe] / max(lever, _LEVER_M), _MOST_TURN_RAD)
             turn = matrix_from_rotvec(axis / max(lever, 1e-9) * angle)
-            rotations[chain] = turn @ rotations[chain]
-            positions[chain] = pivot + (positions[chain] - pivot) @ turn.T
+            _turn_chain(chain, turn, rotations, positions)
+            turns[number] = turn @ turns[number]
     else:
         depths, _, _ = penetrations(surface, heads, rotations, positions)
     return float(max(depths.max(), 0.0))
@@ -183,6 +191,12 @@ def penetrations(
     distance = distances.min(1)
     inside = ((away * normals).sum(2) < 0).all(1) & (distance < _DEEPEST_M)
     return surface.radii_m - np.where(inside, -distance, distance), points, normals[np.arange(len(points)), nearest]
+
+
+def _turn_chain(chain: np.ndarray, turn: np.ndarray, rotations: np.ndarray, positions: np.ndarray) -> None:
+    pivot = positions[chain[0]].copy()
+    rotations[chain] = turn @ rotations[chain]
+    positions[chain] = pivot + (positions[chain] - pivot) @ turn.T
 
 
 def _group(bone: str) -> str:
