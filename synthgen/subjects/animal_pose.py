@@ -55,8 +55,18 @@ _HOOFED_LYING = {
 _HOOFED_GRAZING = {
     "spine3": 22.0, "neck1": 32.0, "neck2": 28.0, "neck3": 12.0, "head": -6.0,
 }  # fmt: skip
+# How far backwards the bones of a leg point at rest, 0 straight down, in the animals that the stances were made for:
+# the dog and, of the hoofed, the horse. Whoever sits or lies puts the legs as these do, however it stands.
+_LEG_SLOPES_DEG = {"upper_arm": 19.0, "forearm": -0.9, "hand": -18.4, "thigh": 7.8, "shin": 52.3, "cannon": 7.1}
+_LEG_SLOPES_OF_HOOFED_DEG = {
+    "upper_arm": -2.3, "forearm": 6.8, "hand": -21.8, "thigh": -20.6, "shin": 45.6, "cannon": -1.5,
+}  # fmt: skip
+_FOLDED = ("sit", "lie")
+_LEG_ENDS = {"upper_arm": "forearm", "forearm": "hand", "hand": "finger", "thigh": "shin", "shin": "cannon",
+             "cannon": "foot"}  # fmt: skip
 _RAISED_FRONT = {"upper_arm": -38.0, "forearm": -58.0, "hand": 62.0, "finger": 40.0}
 _RAISED_FRONT_HOOFED = {"upper_arm": -42.0, "forearm": 85.0, "hand": 25.0, "finger": 30.0}
+_MOST_PITCH_RAD, _MOST_PITCH_OF_CLIP_RAD = 1.2, 0.2
 _RAISED_BACK = {"thigh": -32.0, "shin": 48.0, "cannon": -38.0, "foot": 30.0}
 
 
@@ -122,18 +132,20 @@ class Stance:
     Attributes:
         rotations: [B,3,3] global, heading not yet applied.
         clearances: [2] how high the lowest point of the fore and of the hind part is, in heights of the hip.
+        most_pitch_rad: how far the body may be pitched to bring them there.
     """
 
     rotations: np.ndarray
     clearances: np.ndarray
+    most_pitch_rad: float
 
 
-def strike(clips: dict[str, AnimalClip], base: str, pose: QuadrupedPose) -> Stance:
+def strike(clips: dict[str, AnimalClip], base: str, heads: np.ndarray, pose: QuadrupedPose) -> Stance:
     """Take up a pose: motion, blend, stride, mirror, head, tail, spine, leg, jitter, limits, in this order.
 
     Args:
         clips: by "BASE/ACTION".
-        base: of the animal that takes it up.
+        base: of the animal that takes it up. heads: [B,3] its bones at rest.
 
     Raises:
         ValueError: an unknown clip.
@@ -163,7 +175,23 @@ def strike(clips: dict[str, AnimalClip], base: str, pose: QuadrupedPose) -> Stan
     for bone, parent in enumerate(PARENTS):
         if parent >= 0:
             rotations[bone] = rotations[parent] @ rotations[bone]
-    return Stance(rotations, clearances)
+    blend_share = pose.blend_share if pose.blend_motion is not None else 0.0
+    folded = (1 - blend_share) * (pose.motion in _FOLDED) + blend_share * (pose.blend_motion in _FOLDED)
+    if folded:
+        _slope_legs(rotations, heads, base in HOOFED, folded * min(pose.stride, 1.0))
+    # A clip's own pitch is nearly right for any animal; a stance has none.
+    most_pitch_rad = _MOST_PITCH_RAD if pose.motion in GAITS else _MOST_PITCH_OF_CLIP_RAD
+    return Stance(rotations, clearances, most_pitch_rad)
+
+
+def _slope_legs(rotations: np.ndarray, heads: np.ndarray, is_hoofed: bool, share: float) -> None:
+    """Point the legs' bones where those of the stance's model point, in place."""
+    for stem, wanted_deg in (_LEG_SLOPES_OF_HOOFED_DEG if is_hoofed else _LEG_SLOPES_DEG).items():
+        for end in "LR":
+            bone = BONE[f"{stem}_{end}"]
+            _, back, up = heads[BONE[f"{_LEG_ENDS[stem]}_{end}"]] - heads[bone]
+            turn = np.radians(wanted_deg) - np.arctan2(back, -up)
+            rotations[bone] = rotations[bone] @ matrix_from_rotvec(np.array([share * turn, 0, 0]))
 
 
 def clip_sources(action: str, base: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -451,7 +451,7 @@ def _samples(body: AnimalBody) -> dict[str, np.ndarray]:
     def share(*prefixes: str) -> np.ndarray:
         return body.weights[:, [k for k, name in enumerate(BONES) if name.startswith(prefixes)]].sum(1)
 
-    neck, tail = share("neck", "head", "jaw", "ear") >= 0.5, share("tail") >= 0.5
+    neck, tail = share("neck2", "neck3", "head", "jaw", "ear") >= 0.5, share("tail") >= 0.5
     middle_y = body.heads[[BONE["upper_arm_L"], BONE["thigh_L"]], 1].mean()
     before, stands = body.vertices[:, 1] < middle_y, ~(neck | tail)
     parts = {"fore": stands & before, "hind": stands & ~before, "neck": neck, "tail": tail}

@@ -34,7 +34,7 @@ _ROUNDS = 3
 _TOUCH_M = 0.002
 _NECK_CHAIN, _TAIL_CHAIN = (
     np.array([bone for bone, name in enumerate(BONES) if name.startswith(stems)])
-    for stems in (("neck", "head", "jaw", "ear"), ("tail",))
+    for stems in (("neck2", "neck3", "head", "jaw", "ear"), ("tail",))
 )
 
 
@@ -118,13 +118,16 @@ def _grounded(
     clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rotations [B,3,3] and bone heads [B,3] at heading 0, standing on z = 0 (or above it in a leap)."""
-    stance = strike(clips, base, pose)
+    stance = strike(clips, base, figure.heads, pose)
     rotations, wanted_m = stance.rotations, stance.clearances * figure.hip_m
     positions = bone_positions(figure.heads, PARENTS, rotations)
+    pitch = 0.0
     for _ in range(_ROUNDS):
         fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
         slope = (fore[2] - wanted_m[0]) - (hind[2] - wanted_m[1])
-        level = matrix_from_rotvec(np.array([np.arctan2(slope, hind[1] - fore[1]), 0, 0]))
+        wanted = pitch + np.arctan2(slope, max(hind[1] - fore[1], 0.3 * figure.hip_m))
+        wanted = np.clip(wanted, -stance.most_pitch_rad, stance.most_pitch_rad)
+        level, pitch = matrix_from_rotvec(np.array([wanted - pitch, 0, 0])), wanted
         rotations, positions = level @ rotations, positions @ level.T
     fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
     positions[:, 2] -= min(fore[2] - wanted_m[0], hind[2] - wanted_m[1])
