@@ -253,7 +253,10 @@ def backpack(figure: Mannequin, size: float, inner: list[Worn]) -> list[Worn]:
     for below in inner:
         offset = _outside(offset, below)
     trunk = figure.cloth.arm < 0.4
-    strap = np.maximum(np.abs(np.abs(x) - 0.085 * figure.scale) - 0.02 * figure.scale, z_low + 0.1 * figure.scale - z)
+    # Down from the shoulders, and in front from the chest on outwards, under the arms and round to the bag.
+    below_m = np.clip(figure.head("spine01")[2] - 0.02 * figure.scale - z, 0, None)
+    aside = 0.085 * figure.scale + np.where(y < figure.head("spine03")[1], 0.75, 0.0) * below_m
+    strap = np.maximum(np.abs(np.abs(x) - aside) - 0.02 * figure.scale, z_low + 0.06 * figure.scale - z)
     strap = np.where(trunk & (figure.cloth.head < 0.1), strap, NOWHERE)
     straps = garment(figure, "bag", strap, offset + 0.003, 0.004)
     back = trunk & (np.abs(x) < 0.12 * figure.scale) & (z < z_top) & (z > z_low)

@@ -117,8 +117,7 @@ def dress(figure: Mannequin, wardrobe: Wardrobe, complexion: Complexion) -> Dres
     hidden = np.zeros(len(figure.vertices), bool)
     drawn_in = np.zeros(len(figure.points), np.float32)
     for item in worn:
-        # the nearest tights of a whole face are the collar's
-        hidden |= item.hides[figure.cloth.over] & (figure.regions.head < 0.9)
+        hidden |= item.hides[figure.cloth.over] & figure.cloth.under
         drawn_in = np.maximum(drawn_in, np.clip(-0.2 * item.field, 0, 0.004))
     if wardrobe.gloves:
         piece, under = garments.gloves(figure)
@@ -139,7 +138,7 @@ def dress(figure: Mannequin, wardrobe: Wardrobe, complexion: Complexion) -> Dres
     faces, parts, is_skin = _body_faces(body)
     shown = ~hidden[faces].all(1)
     inwards = figure.normals * drawn_in[:, None]
-    vertices = figure.vertices - np.where(is_skin[:, None], inwards[figure.cloth.over], 0)
+    vertices = figure.vertices - np.where((is_skin & figure.cloth.under)[:, None], inwards[figure.cloth.over], 0)
     scalp = headwear.scalp_field(figure, wardrobe.hair, wardrobe.fringe)
     tint = np.where(is_skin[:, None], paint_skin(body, complexion, scalp, wardrobe.hair in ("buzz", "receding")), 1)
     return _assemble(figure, vertices, tint, faces[shown], parts[shown], pieces, hangs=wardrobe.bottom == "skirt")

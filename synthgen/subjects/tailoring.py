@@ -17,6 +17,7 @@ LAYER_M = 0.004  # the smallest distance that keeps two layers apart at the mesh
 NOWHERE = 0.1  # a field's value where there is no garment
 _PANELS = 6  # front, back, left arm, right arm, left leg, right leg
 _ARM_RADIUS_M, _LEG_RADIUS_M = 0.05, 0.08
+_UNDER_M = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ class Cloth:
         arm, leg, head: [T] share of the skinning weights. corner_panel: [F,4] panel of each face's corner, twice as
             many as panels, the second half for corners beyond a limb's seam. layout: [2*_PANELS,T,2] place in each
             panel, m.
-        over: [V] of each body vertex: the nearest of the T vertices.
+        over: [V] of each body vertex: the nearest of the T. under: [V] whether that is near enough for cloth there
+            to cover it: heads and hands have no tights.
     """
 
     index: np.ndarray
@@ -60,6 +62,7 @@ class Cloth:
     corner_panel: np.ndarray
     layout: np.ndarray
     over: np.ndarray
+    under: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +266,8 @@ def _cloth(body: HumanBody) -> Cloth:
     points = body.template[index].astype(np.float64)
     corner_panel, layout = _layout(body, points, faces, arm, leg)
     over = np.searchsorted(index, body.tights_over).astype(np.int32)
-    return Cloth(index, faces, weights, arm, leg, share("head", "neck03"), corner_panel, layout, over)
+    under = np.linalg.norm(body.template - points[over], axis=1) < _UNDER_M
+    return Cloth(index, faces, weights, arm, leg, share("head", "neck03"), corner_panel, layout, over, under)
 
 
 def _layout(

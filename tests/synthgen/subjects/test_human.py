@@ -287,3 +287,20 @@ def test_skin_is_tinted_where_blood_and_hair_show(body):
     shaved = (regions.shaved > 0.9) & (regions.lips < 0.01) & (regions.mouth < 0.01)
     assert shaved.sum() > 100 and (tint[shaved].mean(1) < calm[shaved].mean(1)).all()
     assert tint.min() >= 0 and np.isfinite(tint).all()
+
+
+@pytest.mark.parametrize(
+    ("top", "outer"), [("long", "none"), ("tank", "none"), ("long", "hoodie"), ("short", "jacket")]
+)
+def test_no_collar_hides_the_face_and_no_sleeve_the_hands(body, clips, top, outer):
+    wardrobe = Wardrobe(top=top, outer=outer, sleeve=1.0, neckline=0.0, looseness=0.6)
+    subject = pose_human(body, clips, HumanShape(), wardrobe, Complexion(), HumanPose("stand", 0.0))
+    shown = np.unique(subject.faces[np.isin(subject.face_parts, [PART_NAMES.index("skin"), PART_NAMES.index("lips")])])
+    places = {tuple(place) for place in subject.rest[shown].round(5).tolist()}
+    vertices, _ = shape_body(body, HumanShape())
+    skin = np.unique(body.faces["body"])
+    hands = [body.bone(f"finger{n}-{k}.{side}") for n in (2, 3, 4, 5) for k in (1, 2, 3) for side in "LR"]
+    for wanted in (body_regions(body).head > 0.9, body.bone_weights[:, hands].sum(1) > 0.9):
+        required = skin[wanted[skin]]
+        assert len(required) > 1000
+        assert all(tuple(place) in places for place in vertices[required].round(5).tolist())
