@@ -11,13 +11,16 @@ from synthgen.sampling.material import plain, sample_material
 from synthgen.scene import Material, QuadrupedSpec
 from synthgen.subjects.animal_pose import LEGS, QuadrupedPose, clip_sources
 from synthgen.subjects.animal_rig import BONES
-from synthgen.subjects.animal_shape import ADDED, FACTOR_LIMITS, FACTORS, QuadrupedShape
+from synthgen.subjects.animal_shape import ADDITIONS, QuadrupedShape, limits
 from synthgen.subjects.animal_species import species
 from synthgen.subjects.gaits import GAITS
 from synthgen.subjects.quadruped import TEXTURE_ASSET
 
 # Angles and other additions to a build spread by so much for each unit of build_sigma.
-_SPREADS = {"neck_raise_deg": 80.0, "tail_raise_deg": 150.0, "hind_tuck_deg": 40.0, "hump": 0.6, "belly": 1.5}
+_SPREADS = {
+    "neck_raise_deg": 80.0, "tail_raise_deg": 150.0, "hind_tuck_deg": 40.0, "hump": 0.6, "belly": 1.5,
+    "horns": 1.0,
+}  # fmt: skip
 # The tail's and the legs' ends turn freely; the rest of a pose's jitter is small where a bone carries much.
 _JITTER_SHARES = {
     "pelvis": 0.3, "spine": 0.4, "scapula": 0.5, "hip": 0.3, "neck": 0.7, "ear": 2.0, "tail": 1.5, "jaw": 0.0,
@@ -51,13 +54,13 @@ def _sample_shape(name: str, recipe: QuadrupedRecipe, draws: Draws) -> Quadruped
     sigma = draws.number("build_sigma", recipe.build_sigma)
     values = {"base": own.base}
     for item in fields(QuadrupedShape)[1:]:
-        low, high = ADDED.get(item.name, FACTOR_LIMITS)
+        low, high = limits(item.name)
         start, end = getattr(own, item.name), getattr(other, item.name)
         deviation = sigma * draws.stream(f"build-{item.name}").normal()
-        if item.name in FACTORS or item.name == "size":
-            value = start ** (1 - share) * end**share * np.exp(deviation)
-        else:
+        if item.name in ADDITIONS or item.name == "horns":
             value = start + share * (end - start) + _SPREADS.get(item.name, 0.0) * deviation
+        else:
+            value = start ** (1 - share) * end**share * np.exp(deviation)
         values[item.name] = float(np.clip(value, low, high))
     if draws.chance("ear_flop_varies", recipe.ear_flop_varies):
         values["ear_flop"] = draws.uniform("ear_flop")

@@ -103,20 +103,28 @@ class QuadrupedShape:
         if self.base not in BASES:
             raise ValueError(f"QuadrupedShape.base={self.base!r}: choose one of {', '.join(BASES)}")
         for item in fields(self)[1:]:
-            low, high = ADDED.get(item.name, FACTOR_LIMITS)
+            low, high = limits(item.name)
             value = getattr(self, item.name)
             if not low <= value <= high:
                 raise ValueError(f"QuadrupedShape.{item.name}={value}: must lie in [{low}, {high}]")
 
 
-FACTOR_LIMITS = (0.3, 2.5)
-ADDED = {
-    "size": (0.1, 4), "horns": (0, 2), "ear_flop": (0, 1), "neck_raise_deg": (-60, 60), "tail_raise_deg": (-120, 120),
-    "hind_tuck_deg": (-30, 30), "hump": (0, 1), "belly": (0, 1), "proboscis": (0, 1), "coat_m": (0, 0.05),
-    "mane": (0, 1), "tail_tuft": (0, 1),
+_FACTOR_LIMITS = (0.3, 2.5)
+_LIMITS = {
+    "size": (0.1, 4), "ear_length": (0.2, 6), "ear_width": (0.2, 6), "horns": (0, 2), "ear_flop": (0, 1),
+    "neck_raise_deg": (-60, 60), "tail_raise_deg": (-150, 150), "hind_tuck_deg": (-30, 30), "hump": (0, 1),
+    "belly": (0, 1), "proboscis": (0, 1), "coat_m": (0, 0.05), "mane": (0, 1), "tail_tuft": (0, 1),
 }  # fmt: skip
-"""Attributes of a QuadrupedShape that are no plain factors, with their limits."""
-FACTORS = tuple(item.name for item in fields(QuadrupedShape) if item.name not in ("base", *ADDED))
+ADDITIONS = (
+    "ear_flop", "neck_raise_deg", "tail_raise_deg", "hind_tuck_deg", "hump", "belly", "proboscis", "coat_m", "mane",
+    "tail_tuft",
+)  # fmt: skip
+"""Attributes of a QuadrupedShape that are no factors."""
+
+
+def limits(name: str) -> tuple[float, float]:
+    """Least and greatest value of a QuadrupedShape's attribute."""
+    return _LIMITS.get(name, _FACTOR_LIMITS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +137,7 @@ class AnimalFigure:
         joint_from_points: [J,B+M] the skeleton's joints from bone heads and markers.
         markers: [M,3], marker_weights: [M,B]: bare skin.
         limb_radius_m: [J].
-        coat_frame: [V,4], see `coat_frame`.
+        coat_frame: [V,4], see the function `coat_frame`.
         fore, hind: vertices and weights of a sample of the fore and of the hind part that animals stand and lie on.
         neck, tail: the same of neck with head, and of the tail.
         hip_m: how high the hip is.
@@ -223,7 +231,8 @@ def coat_frame(body: AnimalBody) -> np.ndarray:
     trunk_share = np.clip(1 - tail_share - neck_share - head_share, 0, 1)
     along = trunk_share * trunk + neck_share * neck + head_share * head + tail_share * tail
     leg_share = share("upper_arm", "forearm", "hand", "finger", "thigh", "shin", "cannon", "foot", "toe")
-    up = _section_height(along, points[:, 2], leg_share < 0.3)
+    below_body = share("forearm", "hand", "finger", "shin", "cannon", "foot", "toe")
+    up = _section_height(along, points[:, 2], below_body < 0.3)
     half_width = np.abs(points[:, 0]).max()
     top_m = 0.5 * (heads[BONE["upper_arm_L"], 2] + heads[BONE["thigh_L"], 2])
     leg = _smooth(leg_share) * np.clip(1 - points[:, 2] / top_m, 0, 1)
@@ -274,16 +283,25 @@ def _reshape_head(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray)
     moved[:, 0] += grip * vertices[:, 0] * (shape.muzzle_width - 1)
     moved += (grip * height * (shape.muzzle_depth - 1))[:, None] * upward
     if shape.proboscis:
-        height_m = marks["withers"][2]
-        tip = np.clip((ahead - 0.45) / 0.5, 0, 1.1) * share
-        length_m, bend = 0.62 * height_m * shape.proboscis, np.radians(75) * np.minimum(tip, 1)
-        at = tip * length_m
-        # An arc that begins along the muzzle and ends pointing down.
-        path = at[:, None] * (np.cos(0.6 * bend)[:, None] * forward + np.sin(0.6 * bend)[:, None] * [0, 0, -1])
-        thin = 1 - 0.5 * shape.proboscis * np.minimum(tip, 1)
-        across = (moved - eyes) - ((moved - eyes) @ forward)[:, None] * forward
-        centre = (axis_drop * 1.0)[:, None] * upward
-        moved += np.where(tip[:, None] > 0, path + (thin[:, None] - 1) * (across - centre), 0)
+        tip = np.clip((ahead - 0.4) / 0.55, 0, 1.1) * share
+        length_m = 0.68 * marks["withers"][2] * shape.proboscis
+        # It begins along the muzzle, bends until it hangs, and curls forward a little at its end.
+        along = np.linspace(0, 1.1, 67)
+        slope = np.arctan2(-forward[2], -forward[1])
+        hanging = np.radians(97) - 0.5 * np.maximum(along - 0.75, 0) / 0.35
+        angle = slope + (hanging - slope) * _smooth(along / 0.4)
+        path = np.cumsum(np.stack([-np.cos(angle), -np.sin(angle)], 1), 0) * (along[1] * length_m)
+        shift = np.stack([np.interp(tip, along, axis) for axis in (path - path[0]).T], 1)
+        turned = np.interp(tip, along, angle) - slope
+        thin = 1 - 0.55 * shape.proboscis * np.minimum(tip, 1)
+        # Each cross-section turns with the path about the muzzle's axis.
+        local_up = (moved - eyes) @ upward - axis_drop
+        sideways = moved[:, 0] * thin
+        new_up = np.stack([np.sin(turned) * forward[1] + np.cos(turned) * upward[1],
+                           np.sin(turned) * forward[2] + np.cos(turned) * upward[2]], 1)  # fmt: skip
+        centre = moved[:, 1:] - local_up[:, None] * upward[1:]
+        drawn = np.column_stack([sideways, centre + shift + (local_up * thin)[:, None] * new_up])
+        moved = np.where(tip[:, None] > 0, drawn, moved)
     return moved
 
 
@@ -326,22 +344,27 @@ def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: 
     """How far hair stands off the skin [V], m, and how much each vertex belongs to a mane or a tuft, 0..1."""
     along, up, _, leg = frame.T.astype(np.float64)
     ears = body.weights[:, [BONE[f"ear{n}_{end}"] for n in (1, 2) for end in "LR"]].sum(1)
-    bald = body.vertex_parts[:, [PART_NAMES.index(name) for name in PART_NAMES if name not in ("fur", "mane")]].any(1)
+    hairless = [PART_NAMES.index(name) for name in PART_NAMES if name not in ("fur", "mane")]
+    hard = body.vertex_parts[:, hairless].any(1)
     shares = [next((v for k, v in _FUR_SHARES.items() if name.startswith(k)), 1.0) for name in BONES]
-    fur = body.weights @ np.array(shares) * (1 - _LEG_FUR * np.clip(2 * leg, 0, 1)) * ~bald
+    fur = body.weights @ np.array(shares) * (1 - _LEG_FUR * np.clip(2 * leg, 0, 1)) * ~hard
     crest = body.vertex_parts[:, PART_NAMES.index("mane")] & (along > 0.8)
     if crest.any():
         mane, length = crest.astype(float), 0.06
     else:
         ruff = _smooth((along - 0.82) / 0.25) * (1 - _smooth((along - 2.2) / 0.25))
         chest = _smooth((along - 0.6) / 0.3) * _smooth((-0.2 - up) / 0.5) * 0.8
-        mane = np.maximum(ruff, chest) * (1 - _smooth(3 * leg)) * (1 - np.clip(3 * ears, 0, 1)) * (along < 2.5)
+        mane = np.maximum(ruff, chest) * (1 - _smooth(3 * leg)) * (along < 2.5)
         length = 0.13
-    mane = mane * (shape.mane > 0.05)
-    locks = 1 + 0.3 * ripple(body.vertices * (0.8 / height_m))
+    mane = mane * (shape.mane > 0.05) * ~hard
+    locks = 1 + 0.2 * ripple(body.vertices * (0.35 / height_m))
     stands_off = shape.coat_m * fur + length * height_m * shape.mane * _smooth(mane)
     tuft = (shape.tail_tuft > 0.05) * (along < -0.78)
-    return stands_off * (1 - np.clip(2 * ears, 0, 1)) * locks, np.maximum(mane, tuft)
+    from_ears = [
+        np.linalg.norm(body.vertices - body.heads[BONE[f"ear1_{end}"]], axis=1) / (0.1 * height_m) for end in "LR"
+    ]
+    clear = _smooth(np.minimum(*from_ears) - 0.3) * (1 - np.clip(2 * ears, 0, 1))
+    return stands_off * clear * locks, np.maximum(mane, tuft)
 
 
 def _bone_maps(body: AnimalBody, shape: QuadrupedShape, legs: np.ndarray) -> np.ndarray:
@@ -399,8 +422,9 @@ def _carriage(body: AnimalBody, shape: QuadrupedShape) -> np.ndarray:
     for end, sign in (("L", 1), ("R", -1)):
         local[BONE[f"thigh_{end}"], 0] = -shape.hind_tuck_deg
         local[BONE[f"cannon_{end}"], 0] = shape.hind_tuck_deg
-        out = np.degrees(np.arctan2(*(sign * bone_direction(body, f"ear1_{end}")[[0, 2]])) * sign)
-        flop = np.array([12.0, sign * max(130.0 - abs(out), 20.0), 0.0]) * shape.ear_flop
+        way = bone_direction(body, f"ear1_{end}")
+        out = np.degrees(np.arctan2(sign * way[0], way[2]))
+        flop = np.array([12.0, sign * max(130.0 - out, 20.0), 0.0]) * shape.ear_flop
         local[BONE[f"ear1_{end}"]], local[BONE[f"ear2_{end}"]] = 0.4 * flop, 0.6 * flop
     turns = matrix_from_rotvec(np.radians(local))
     for bone, parent in enumerate(PARENTS):

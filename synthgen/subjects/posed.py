@@ -29,6 +29,8 @@ class PosedSubject:
         self_penetration_m: how deep a limb reaches into the body, 0 for not at all.
         uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
         texture_asset: id of the asset that uv points into, or None.
+        coat_frame: [V,4] float32, where each vertex lies on a normalised body, for markings; see
+            animal_shape.coat_frame; or None.
     """
 
     vertices: np.ndarray
@@ -46,3 +48,4 @@ class PosedSubject:
     self_penetration_m: float = 0.0
     uv: np.ndarray | None = None
     texture_asset: str | None = None
+    coat_frame: np.ndarray | None = None

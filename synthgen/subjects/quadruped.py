@@ -93,6 +93,7 @@ def pose_quadruped(
         skeleton="quadruped",
         uv=figure.uv,
         texture_asset=None if figure.uv is None else TEXTURE_ASSET,
+        coat_frame=figure.coat_frame,
     )
 
 
