@@ -99,7 +99,7 @@ def preview(
 ) -> None:
     """Draw a contact sheet with boxes and skeletons, page by page with --start."""
     from synthgen.console import console
-    from synthgen.preview import write_preview
+    from synthgen.datasets.preview import write_preview
 
     target = out or _beside(data, "preview.png")
     write_preview(data, target, count, columns, tile, skeleton, start)
@@ -118,7 +118,7 @@ def inspect(
 ) -> None:
     """Show one sample: every stored layer and skeleton side by side, and its labels and origin as tables."""
     from synthgen.console import console
-    from synthgen.inspection import find_sample, tables, write_picture
+    from synthgen.datasets.inspection import find_sample, tables, write_picture
 
     inspected = find_sample(data, key)
     if as_json:
@@ -143,8 +143,8 @@ def rerender(
 ) -> None:
     """Make a sample again from its provenance: exit code 0 if every byte is as stored, 1 with what differs."""
     from synthgen.console import console, error_console
-    from synthgen.rerender import differences, picture_name, write_members
-    from synthgen.rerender import rerender as render_again
+    from synthgen.datasets.rerender import differences, picture_name, write_members
+    from synthgen.datasets.rerender import rerender as render_again
 
     result = render_again(data, key, tuple(overrides), _show_setup())
     folder = out or (Path() if result.is_variant else None)
@@ -173,8 +173,8 @@ def export(
 ) -> None:
     """Write a dataset in another tool's format."""
     from posecore.dataset import read_manifest
-    from synthgen.coco import export_coco
     from synthgen.console import ProgressBar, console
+    from synthgen.datasets.coco import export_coco
 
     if format != "coco":
         raise typer.BadParameter(f"{format!r} is not known; coco is", param_hint="--format")
@@ -196,8 +196,8 @@ def stats(
     """Draw one page of plots: cameras, bodies, poses, visibility, colours; two datasets compared."""
     from posecore.dataset import read_manifest, write_atomically
     from synthgen.console import ProgressBar, console
-    from synthgen.dataset_statistics import distances, gather, to_json
-    from synthgen.statistics_page import write_page
+    from synthgen.datasets.statistics import distances, gather, to_json
+    from synthgen.datasets.statistics_page import write_page
 
     gathered = []
     for folder in filter(None, (data, compare)):
@@ -220,8 +220,8 @@ def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]
     """Check every sample of a dataset; one line a problem, exit code 1 if there is any."""
     from posecore.dataset import read_manifest
     from synthgen.console import ProgressBar, console, error_console
-    from synthgen.sample_checks import FaultCounts
-    from synthgen.validate import validate_dataset
+    from synthgen.datasets.sample_checks import FaultCounts
+    from synthgen.datasets.validate import validate_dataset
 
     problems, counts = 0, FaultCounts()
     total = read_manifest(data).num_samples
@@ -253,8 +253,8 @@ def pack(
     """Pack real, unlabelled video or photos into shards for finetuning."""
     from synthgen import catalog
     from synthgen.console import console
-    from synthgen.pack import PackOptions
-    from synthgen.pack import pack as pack_footage
+    from synthgen.footage.pack import PackOptions
+    from synthgen.footage.pack import pack as pack_footage
 
     paths = []
     for given in inputs:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from synthgen import catalog
+from synthgen.footage.pack import PackOptions, pack
 from synthgen.generate import render_dataset
 from synthgen.library import SubjectLibrary
-from synthgen.pack import PackOptions, pack
 from synthgen.recipe import load_recipe
 
 

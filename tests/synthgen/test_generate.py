@@ -16,12 +16,12 @@ import pytest
 
 from posecore.dataset import read_manifest
 from posecore.errors import UserError
+from synthgen.datasets.validate import validate_dataset
 from synthgen.generate import count_finished, render_dataset
 from synthgen.library import SubjectLibrary
 from synthgen.pool import SceneDone, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.shards import plan_shards
-from synthgen.validate import validate_dataset
 
 pytestmark = pytest.mark.usefixtures("library")
 

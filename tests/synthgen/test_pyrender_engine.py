@@ -7,6 +7,7 @@ import pytest
 
 from posecore.errors import UserError
 from synthgen import catalog, opengl
+from synthgen.datasets.validate import sample_problems
 from synthgen.engines import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
@@ -15,7 +16,6 @@ from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes, Renderer
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
-from synthgen.validate import sample_problems
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from posecore.dataset import read_manifest
 from posecore.errors import UserError
 from posecore.skeleton import load_skeleton
 from synthgen import catalog
+from synthgen.datasets.validate import validate_dataset
 from synthgen.generate import render_dataset
 from synthgen.recipe import load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import SmplSpec, scene_from_dict, scene_to_dict
 from synthgen.subjects.smpl_pose import SmplPose
-from synthgen.validate import validate_dataset
 from tests.synthgen.subjects.made_smpl import made_model, write_npz
 
 CHANGES = (

@@ -13,13 +13,13 @@ from posecore.dataset import iterate_dataset
 from posecore.errors import UserError
 from posecore.sample import Sample
 from synthgen import catalog, engines
+from synthgen.datasets.sample_checks import sample_problems
 from synthgen.engines import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.rays import RayMesh, split_quads
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
-from synthgen.sample_checks import sample_problems
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
 from synthgen.surfaces import pixel_centres, pixel_directions

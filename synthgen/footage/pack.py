@@ -26,9 +26,9 @@ from posecore.dataset import Manifest, Shard, ShardWriter, write_manifest
 from posecore.errors import UserError
 from posecore.overlay import contact_sheet
 from posecore.sample import RealFrame, make_key
-from synthgen.stabilise import camera_path, lay_on_canvas, reach_on_canvas, scale_path, steady_parts
-from synthgen.tracking import Track, find_moving_subjects, union_box
-from synthgen.video import Footage, VideoFrame, find_footage, read_frames
+from synthgen.footage.stabilise import camera_path, lay_on_canvas, reach_on_canvas, scale_path, steady_parts
+from synthgen.footage.tracking import Track, find_moving_subjects, union_box
+from synthgen.footage.video import Footage, VideoFrame, find_footage, read_frames
 
 _TRACKING_SIZE_PX = 320
 _CUT_DIFFERENCE = 30.0  # mean change in grey levels between tiny copies of neighbouring frames: beyond it the shot ends

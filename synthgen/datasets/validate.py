@@ -20,8 +20,8 @@ from posecore.dataset import MANIFEST_NAME, Manifest, join_url, read_manifest, r
 from posecore.errors import UserError
 from posecore.sample import RealFrame, Sample, Subject, split_key
 from posecore.skeleton import load_skeleton, skeleton_names
+from synthgen.datasets.sample_checks import FaultCounts, limb_bones, sample_problems
 from synthgen.recipe import Recipe
-from synthgen.sample_checks import FaultCounts, limb_bones, sample_problems
 from synthgen.scene import scene_from_dict
 
 _BONE_CHANGE = 0.05  # of a limb bone's length between frames; skin landmarks at its ends move by less

@@ -22,7 +22,7 @@ from posecore.figures import INK, SERIES, clean, jpeg_url, style, stylesheet, sv
 from posecore.overlay import VISIBILITY_WORDS, contact_sheet
 from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
 from posecore.skeleton import Skeleton, load_skeleton
-from synthgen.dataset_statistics import (
+from synthgen.datasets.statistics import (
     BODY_REACH_M,
     FRAME_REACH,
     QUANTITY_ORDER,

@@ -26,7 +26,7 @@ from posecore.overlay import BOX_COLOUR, HIDDEN_BY_OTHER_COLOUR, SIDE_COLOURS, V
 from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE, RealFrame, Sample, Subject
 from posecore.skeleton import Skeleton, load_skeleton
 from posecore.transforms import invert_rigid, transform_points
-from synthgen.lookup import Record, find_record
+from synthgen.datasets.lookup import Record, find_record
 
 _GROUND = "#2b3036"  # light and dark joints both show on it
 _QUIET = "#5d6875"

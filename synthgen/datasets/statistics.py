@@ -22,7 +22,7 @@ from posecore.overlay import VISIBILITY_WORDS
 from posecore.sample import Sample, Subject
 from posecore.skeleton import load_skeleton
 from posecore.transforms import global_from_local, matrix_from_rotation_6d
-from synthgen.preview import draw_sample, fit_square
+from synthgen.datasets.preview import draw_sample, fit_square
 
 MOST_BINS = 40  # of a plot and of a comparison
 FRAME_CELLS = 48  # of the maps over the picture, which reach half a picture beyond its edges

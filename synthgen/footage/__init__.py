@@ -1,0 +1,1 @@
+"""From real, unlabelled video and photographs to shards."""
