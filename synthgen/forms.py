@@ -7,6 +7,7 @@ index), to be scaled to its size.
 import numpy as np
 
 SIMPLE_FORMS = ("box", "ball", "cylinder", "cone")
+SMOOTH_FORMS = ("ball", "tree")
 
 # Width, depth and height in metres, least and most, that a thing of each form may have.
 FORM_SIZES_M: dict[str, tuple[tuple[float, float], ...]] = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from posecore.camera import Camera, look_at, project
 from posecore.transforms import invert_rigid, matrix_from_rotvec, transform_points
-from synthgen.forms import unit_form
+from synthgen.forms import SMOOTH_FORMS, unit_form
 from synthgen.library import SubjectLibrary, pose_subject
 from synthgen.scene import CameraSpec, FrameSpec, Material, PropSpec, SceneSpec
 from synthgen.subjects.posed import PosedSubject
@@ -159,7 +159,7 @@ def _things(spec: SceneSpec, outlines: dict[str, np.ndarray], cameras: tuple[Cam
         else:
             aimed_at = outlines[spec.cameras[prop.view].aims_at]
             vertices = _place_occluder(prop, vertices, aimed_at, cameras[prop.view])
-        things.append(Thing(f"prop-{number}", vertices, faces, prop.material, smooth=prop.form == "ball"))
+        things.append(Thing(f"prop-{number}", vertices, faces, prop.material, smooth=prop.form in SMOOTH_FORMS))
     return things
 
 
