@@ -117,6 +117,7 @@ def sample_quadruped_pose(
             if _jitter_share(name)
         },
         heading_deg=heading_deg,
+        moves=moves,
     )
 
 

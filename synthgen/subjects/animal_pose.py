@@ -87,8 +87,9 @@ class QuadrupedPose:
         raised_leg: a leg that is held up, or None; raised_share: how high, 0..1.
         jitter: bone -> rotation vector, radians, added before the joint limits.
         heading_deg: turn about z, counter-clockwise seen from above; 0 faces -y.
-        elapsed_s: how long ago the phase was: a sequence is one pose with growing elapsed_s, in which the animal goes
-            where its paws take it.
+        elapsed_s: how long ago the phase was: a sequence is one pose with growing elapsed_s.
+        moves: whether the pose is of a sequence: the animal goes where its paws take it, and these do not slide (but
+            in a blend of two motions).
     """
 
     motion: str = "stand"
@@ -109,6 +110,7 @@ class QuadrupedPose:
     jitter: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     heading_deg: float = 0.0
     elapsed_s: float = 0.0
+    moves: bool = False
 
     def __post_init__(self) -> None:
         for name in ("motion", "blend_motion"):

@@ -30,6 +30,18 @@ _ROTATION_BONES = {
 _PAWS = ("left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw")
 _STEPS = 32  # moments of a cycle that tell how an animal gets on
 _STANDS_HIPS = 0.02  # a paw this high above where it stands at rest, in heights of the hip, counts a third
+_GRIPS = 0.45
+_MOST_SWING_RAD = 0.3
+_SWUNG_AND_CARRIED = (
+    (("upper_arm", "forearm", "hand"), ("finger",)),
+    (("thigh", "shin", "cannon"), ("foot", "toe")),
+)
+_LEG_CHAINS = tuple(
+    ([BONE[f"{name}_{end}"] for name in swung], [BONE[f"{name}_{end}"] for name in carried])
+    for swung, carried in _SWUNG_AND_CARRIED
+    for end in "LR"
+)
+"""In the order of _PAWS: bones that swing to put a paw elsewhere, and those of the paw, which keep their slope."""
 _ROUNDS = 3
 _TOUCH_M = 0.002
 _NECK_CHAIN, _TAIL_CHAIN = (
@@ -68,11 +80,16 @@ def pose_quadruped(
     """
     body = _body(animals, shape.base)
     figure = shape_animal(body, shape)
-    rotations, positions = _grounded(animals.clips, body.base, figure, pose)
+    gone_m, shifts = np.zeros(2), None
+    if pose.moves:
+        way = _way(_Clips(animals.clips), body.base, figure, pose.motion, pose.stride, pose.mirrored)
+        now, shifts = way.at(pose.phase + pose.elapsed_s / cycle_s(animals.clips, pose.motion))
+        gone_m = now - way.at(pose.phase)[0]
+    rotations, positions = _grounded(animals.clips, body.base, figure, pose, shifts)
     joints = _joints(figure, rotations, positions)
     middle = joints[_middle_joints(), :2].mean(0)
     turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg)]))
-    place = np.array([*position_m, 0.0]) + turn @ [*(_travel_m(animals.clips, body.base, figure, pose) - middle), 0.0]
+    place = np.array([*position_m, 0.0]) + turn @ [*(gone_m - middle), 0.0]
     rotations, positions, joints = turn @ rotations, positions @ turn.T + place, joints @ turn.T + place
     vertices = skin(figure.vertices, figure.weights, figure.heads, rotations, positions)
     sunk_m = min(float(vertices[:, 2].min()), 0.0)
@@ -116,12 +133,18 @@ def _middle_joints() -> list[int]:
 
 
 def _grounded(
-    clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose
+    clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose, shifts: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations [B,3,3] and bone heads [B,3] at heading 0, standing on z = 0 (or above it in a leap)."""
+    """Rotations [B,3,3] and bone heads [B,3] at heading 0, standing on z = 0 (or above it in a leap).
+
+    Args:
+        shifts: [4,2] how far each paw is put elsewhere than the pose puts it, m; or None.
+    """
     stance = strike(clips, base, figure.heads, pose)
     rotations, wanted_m = stance.rotations, stance.clearances * figure.hip_m
     positions = bone_positions(figure.heads, PARENTS, rotations)
+    if shifts is not None:
+        _plant(figure, rotations, positions, shifts)
     pitch = 0.0
     for _ in range(_ROUNDS):
         fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
@@ -166,19 +189,29 @@ def _keep_above_ground(
         positions[chain] = positions[root] + (positions[chain] - positions[root]) @ turn.T
 
 
-def _travel_m(clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose) -> np.ndarray:
-    """How far the animal has gone along x and y at heading 0 since its sequence began [2]."""
-    if not pose.elapsed_s:
-        return np.zeros(2)
-    way = _way(_Clips(clips), base, figure, pose.motion, pose.stride, pose.mirrored)
-    loops = pose.motion not in clips or clips[pose.motion].loops
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How a motion carries an animal along.
 
-    def gone(cycles: float) -> np.ndarray:
-        whole, part = divmod(cycles, 1) if loops else (0, min(cycles, 1))
-        at = part * (len(way) - 1)
-        return whole * way[-1] + [np.interp(at, np.arange(len(way)), axis) for axis in way.T]
+    Attributes:
+        gone: [N+1,2] how far it has come at N+1 moments of the cycle, m.
+        shifts: [N+1,4,2] what each of _PAWS is off the place where it stands, m; between two stances this fades over.
+        loops: whether the cycle goes on from its end.
+    """
 
-    return gone(pose.phase + pose.elapsed_s / cycle_s(clips, pose.motion)) - gone(pose.phase)
+    gone: np.ndarray
+    shifts: np.ndarray
+    loops: bool
+
+    def at(self, cycles: float) -> tuple[np.ndarray, np.ndarray]:
+        """Way [2] and shifts [4,2] so many cycles after the beginning of the first."""
+        whole, part = divmod(cycles, 1) if self.loops else (0, min(cycles, 1))
+        before = min(int(part * _STEPS), _STEPS - 1)
+        share = part * _STEPS - before
+        gone, shifts = (
+            (1 - share) * values[before] + share * values[before + 1] for values in (self.gone, self.shifts)
+        )
+        return whole * self.gone[-1] + gone, shifts
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,27 +228,71 @@ class _Clips:
 
 
 @lru_cache(maxsize=32)
-def _way(clips: _Clips, base: str, figure: AnimalFigure, motion: str, stride: float, mirrored: bool) -> np.ndarray:
-    """[N+1,2] how far a motion has carried the animal at N+1 moments of its cycle, m.
+def _way(clips: _Clips, base: str, figure: AnimalFigure, motion: str, stride: float, mirrored: bool) -> _Way:
+    """The way of a motion.
 
-    The paws that are on the ground stay where they are, so that the body goes against their way under it; while all are
-    in the air it goes on as before.
+    Paws on the ground stay where they are, so that the body goes against their way under it; while all are in the air
+    it goes on as before.
     """
     joints = load_skeleton("quadruped").joints
     paws = [joints.index(name) for name in _PAWS]
     places = []
     for step in range(_STEPS + 1):
         pose = QuadrupedPose(motion=motion, phase=min(step / _STEPS, 1 - 1e-9), stride=stride, mirrored=mirrored)
-        moved = _joints(figure, *_grounded(clips.by_name, base, figure, pose))
+        moved = _joints(figure, *_grounded(clips.by_name, base, figure, pose, None))
         places.append(moved[paws] - [*moved[_middle_joints(), :2].mean(0), 0])
     places = np.array(places)
     at_rest_m = (figure.joint_from_points @ np.concatenate([figure.heads, figure.markers]))[paws, 2]
-    height = np.maximum(0.5 * (places[1:, :, 2] + places[:-1, :, 2]) - at_rest_m, 0)
-    grip = np.exp(-height / (_STANDS_HIPS * figure.hip_m))
-    steps = -(grip[..., None] * np.diff(places[..., :2], axis=0)).sum(1) / np.maximum(grip.sum(1), 1e-9)[:, None]
-    stands = grip.sum(1) > 0.3
+    grip = np.exp(-np.maximum(places[..., 2] - at_rest_m, 0) / (_STANDS_HIPS * figure.hip_m))
+    loops = motion not in clips.by_name or clips.by_name[motion].loops
+    both = np.sqrt(grip[1:] * grip[:-1])
+    steps = -(both[..., None] * np.diff(places[..., :2], axis=0)).sum(1) / np.maximum(both.sum(1), 1e-9)[:, None]
+    stands = both.sum(1) > 0.3
     if not stands.any():
-        return np.zeros((_STEPS + 1, 2))
+        return _Way(np.zeros((_STEPS + 1, 2)), np.zeros((_STEPS + 1, len(paws), 2)), loops)
     number = np.arange(_STEPS)
     steps = np.stack([np.interp(number, number[stands], axis[stands], period=_STEPS) for axis in steps.T], 1)
-    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
+    gone = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
+    path = places[..., :2] + gone[:, None]
+    shifts = [_shifts(path[:, paw], grip[:, paw] > _GRIPS, gone[-1] if loops else None) for paw in range(len(paws))]
+    return _Way(gone, np.stack(shifts, 1), loops)
+
+
+def _shifts(path: np.ndarray, stands: np.ndarray, each_cycle: np.ndarray | None) -> np.ndarray:
+    """[N+1,2] what takes a paw from its path [N+1,2] to where it stands, which is the middle of its way while it stands.
+
+    Args:
+        stands: [N+1]. each_cycle: [2] how far the path goes on in a cycle, or None if it ends.
+    """
+    if not stands.any():
+        return np.zeros_like(path)
+    if each_cycle is not None:  # two cycles, so that no stance is cut in two
+        path = np.concatenate([path[:-1], path[:-1] + each_cycle, path[:1] + 2 * each_cycle])
+        stands = np.concatenate([stands[:-1], stands[:-1], stands[:1]])
+    edges = np.flatnonzero(np.diff(stands.astype(int))) + 1
+    shifts = np.full(path.shape, np.nan)
+    for run in np.split(np.arange(len(stands)), edges):
+        if stands[run[0]]:
+            shifts[run] = path[run].mean(0) - path[run]
+    number, known = np.arange(len(stands)), ~np.isnan(shifts[:, 0])
+    shifts = np.stack([np.interp(number, number[known], axis[known]) for axis in shifts.T], 1)
+    if each_cycle is None:
+        return shifts
+    # A whole stance lies within the two cycles from half a cycle on.
+    half = _STEPS // 2
+    cycle = np.roll(shifts[half : half + _STEPS], half, axis=0)
+    return np.concatenate([cycle, cycle[:1]])
+
+
+def _plant(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray, shifts: np.ndarray) -> None:
+    """Swing each leg about its upper end until the paw has moved by shifts [4,2], m, and keeps its slope; in place."""
+    for shift, (swung, carried) in zip(shifts, _LEG_CHAINS, strict=True):
+        pivot = positions[swung[0]].copy()
+        drop = max(pivot[2] - positions[carried[0], 2], 0.3 * figure.hip_m)
+        turn = matrix_from_rotvec(np.clip([shift[1] / drop, -shift[0] / drop, 0], -_MOST_SWING_RAD, _MOST_SWING_RAD))
+        rotations[swung] = turn @ rotations[swung]
+        whole = np.concatenate([swung, carried])
+        at_paw = positions[carried[0]].copy()
+        positions[whole] = pivot + (positions[whole] - pivot) @ turn.T
+        moved = positions[carried[0]] - at_paw
+        positions[carried] = at_paw + moved + (positions[carried] - positions[carried[0]]) @ turn
