@@ -259,7 +259,7 @@ def _way(clips: _Clips, base: str, figure: AnimalFigure, motion: str, stride: fl
 
 
 def _shifts(path: np.ndarray, stands: np.ndarray, each_cycle: np.ndarray | None) -> np.ndarray:
-    """[N+1,2] what takes a paw from its path [N+1,2] to where it stands, which is the middle of its way while it stands.
+    """[N+1,2] what takes a paw from its path [N+1,2] to the middle of its way while it stands.
 
     Args:
         stands: [N+1]. each_cycle: [2] how far the path goes on in a cycle, or None if it ends.
