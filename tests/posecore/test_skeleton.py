@@ -80,9 +80,14 @@ def test_no_human_joint_maps_to_an_animal() -> None:
     assert np.isnan(joint_map(load_skeleton("human"), load_skeleton("ap10k17"))).all()
 
 
-def test_h36m_takes_its_thorax_from_the_neck_and_the_trunks_rotations_from_the_spine() -> None:
+def test_h36m_has_its_trunk_at_the_heights_of_the_dataset_and_its_rotations_from_the_spine() -> None:
     human, h36m = load_skeleton("human"), load_skeleton("h36m17")
-    assert joint_map(human, h36m)[h36m.index("thorax"), human.index("neck")] == 1
+    above_pelvis_m = (h36m.rest_m - h36m.rest_m[h36m.index("pelvis")])[:, 2]
+    legs = human.rest_m[[human.index("left_hip"), human.index("left_knee"), human.index("left_ankle")]]
+    leg_m = np.linalg.norm(np.diff(legs, axis=0), axis=1).sum()
+    assert leg_m == pytest.approx(0.443 + 0.454, abs=0.02)  # the skeleton that Human3.6M's poses are given for
+    assert above_pelvis_m[h36m.index("spine")] == pytest.approx(0.233, abs=0.02)
+    assert above_pelvis_m[h36m.index("thorax")] == pytest.approx(0.490, abs=0.02)
     assert rotation_map(human, h36m)[h36m.index("thorax")] == human.index("spine3")
     with pytest.raises(ValueError, match="come from human"):
         rotation_map(load_skeleton("quadruped"), h36m)
