@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from posecore.transforms import matrix_from_rotvec
+from synthgen.noise import lattice, two_scales
 from synthgen.scene import Colour, Material
 
 # Width and height in units of the pattern, gap, and how far every second row is shifted.
@@ -48,17 +49,17 @@ def _share_of_second(material: Material, place: np.ndarray) -> np.ndarray:
             return (np.floor(place + 1e-6).astype(int).sum(axis=1) % 2).astype(np.float32)
         case "bricks" | "tiles" | "planks":
             column, row, _, _ = _brick_of(place, *_BRICKS[material.pattern])
-            return _lattice(np.stack([column, row, np.zeros(len(place), int)], axis=1))
+            return lattice(np.stack([column, row, np.zeros(len(place), int)], axis=1))
         case "noise":
-            return _ramp(_two_scales(place), 0.35, 0.65)
+            return _ramp(two_scales(place), 0.35, 0.65)
         case "mottled" | "denim" | "grass":
-            return _ramp(_two_scales(place), 0.3, 0.72)
+            return _ramp(two_scales(place), 0.3, 0.72)
         case "strands":
-            return _ramp(_two_scales(place * np.float32([1, 1, 0.07])), 0.35, 0.7)
+            return _ramp(two_scales(place * np.float32([1, 1, 0.07])), 0.35, 0.7)
         case "freckles":
-            return _ramp(_two_scales(place), 0.6, 0.7)
+            return _ramp(two_scales(place), 0.6, 0.7)
         case "camouflage":
-            return np.round(2 * _ramp(_two_scales(place), 0.35, 0.65)) / 2
+            return np.round(2 * _ramp(two_scales(place), 0.35, 0.65)) / 2
         case "dots":
             away = place[:, :2] - np.floor(place[:, :2]) - 0.5
             return 1 - _ramp(np.linalg.norm(away, axis=1), 0.24, 0.28)
@@ -106,42 +107,12 @@ def _is_mortar(place: np.ndarray, width: float, height: float, gap: float, shift
     return np.minimum(np.minimum(x, width - x), np.minimum(y, height - y)) < gap
 
 
-def _two_scales(place: np.ndarray) -> np.ndarray:
-    return (_smooth_noise(place) + 0.5 * _smooth_noise(2 * place + 17.3)) / 1.5
-
-
-def _smooth_noise(place: np.ndarray) -> np.ndarray:
-    """[N] 0..1: random values at whole places, blended smoothly between them."""
-    cell = np.floor(place).astype(int)
-    within = (place - cell).astype(np.float32)
-    x, y, z = (within * within * (3 - 2 * within)).T
-    total = np.zeros(len(place), np.float32)
-    for corner in np.ndindex(2, 2, 2):
-        weight = (x if corner[0] else 1 - x) * (y if corner[1] else 1 - y) * (z if corner[2] else 1 - z)
-        total += weight * _lattice(cell + corner)
-    return total
-
-
 def _nearest_seed(place: np.ndarray) -> np.ndarray:
     """[N] distance to the nearest of the seeds, one near the middle of each cell."""
     near = np.floor(place - 0.5).astype(int)
     best = np.full(len(place), 4.0, np.float32)
     for corner in np.ndindex(2, 2, 2):
         cell = near + corner
-        jitter = np.stack([_lattice(cell, seed) for seed in (1, 2, 3)], axis=1) - 0.5
+        jitter = np.stack([lattice(cell, seed) for seed in (1, 2, 3)], axis=1) - 0.5
         best = np.minimum(best, ((place - cell - 0.5 - 0.6 * jitter) ** 2).sum(axis=1))
     return np.sqrt(best)
-
-
-def _lattice(cell: np.ndarray, seed: int = 0) -> np.ndarray:
-    """[N] float32 0..1: a value for each whole place [N, 3], by hashing."""
-    x, y, z = cell.astype(np.uint32).T
-    h = (
-        x * np.uint32(0x8DA6B343)
-        ^ y * np.uint32(0xD8163841)
-        ^ z * np.uint32(0xCB1AB31F)
-        ^ np.uint32(seed * 0x9E3779B1 & 0xFFFFFFFF)
-    )
-    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
-    h = (h ^ (h >> np.uint32(12))) * np.uint32(0x297A2D39)
-    return ((h ^ (h >> np.uint32(15))) >> np.uint32(8)).astype(np.float32) / np.float32(2**24)
