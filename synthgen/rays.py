@@ -11,7 +11,7 @@ from embreex.rtcore_scene import EmbreeScene
 
 from posecore.camera import Camera, project, unproject
 
-_GRID = 128  # cells a side that SeenMesh looks for triangles by
+_GRID = 256  # cells a side that SeenMesh looks for triangles by
 
 
 @dataclass(frozen=True, eq=False)

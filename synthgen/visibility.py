@@ -143,6 +143,7 @@ def _triangles(subject: PosedSubject) -> np.ndarray:
     return split_quads(subject.faces)[0]
 
 
+@lru_cache(maxsize=2)
 def _things_mesh(things: tuple[Thing, ...]) -> tuple[RayMesh, ...]:
     """One mesh of all things, or none."""
     if not things:
