@@ -352,8 +352,9 @@ def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: 
     if crest.any():
         mane, length = crest.astype(float), 0.06
     else:
-        ruff = _smooth((along - 0.82) / 0.25) * (1 - _smooth((along - 2.2) / 0.25))
-        chest = _smooth((along - 0.6) / 0.3) * _smooth((-0.2 - up) / 0.5) * 0.8
+        shoulders = body.weights[:, [BONE[f"{name}_{end}"] for name in ("scapula", "upper_arm") for end in "LR"]].sum(1)
+        ruff = _smooth((along - 0.85) / 0.3) * (1 - _smooth((along - 2.15) / 0.25)) * (1 - 0.75 * shoulders)
+        chest = _smooth((along - 0.65) / 0.3) * _smooth((-0.2 - up) / 0.5) * 0.6
         mane = np.maximum(ruff, chest) * (1 - _smooth(3 * leg)) * (along < 2.5)
         length = 0.13
     mane = mane * (shape.mane > 0.05) * ~hard
