@@ -87,7 +87,7 @@ def test_every_gait_and_stance_touches_the_ground_fore_and_hind_or_is_in_the_air
             halves = (subject.vertices[:, 1] < middle_y, subject.vertices[:, 1] > middle_y)
             lows += [subject.vertices[half, 2].min() for half in halves]
         assert min(lows) == pytest.approx(0, abs=0.01)
-        assert max(lows) < (0.15 if gait == "gallop" else 0.05) * joint(subject, "withers")[2]
+        assert max(lows) < (0.25 if gait == "gallop" else 0.05) * joint(subject, "withers")[2]
 
 
 @pytest.mark.parametrize("name", species())
