@@ -203,6 +203,23 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
 
 
+@pytest.mark.blender
+def test_a_process_with_blender_can_have_workers_with_blender(tmp_path: Path) -> None:
+    """bpy puts a folder with another, hollow bpy on the search path, which spawned processes inherit."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from synthgen.generate import render_dataset\n"
+        "from synthgen.recipe import load_recipe\n"
+        "if __name__ == '__main__':\n"
+        "    import bpy\n"
+        "    recipe = load_recipe('tiny_humans', ('engine.name=cycles', 'engine.samples=1', 'count=2'))\n"
+        f"    print(render_dataset(recipe, Path({str(tmp_path / 'out')!r}), 1, False).num_samples)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.split()[-1] == "2", done.stderr
+
+
 def wait_for(condition, seconds: float = 60):
     """The first true value of a condition. Fails after that many seconds."""
     deadline = time.monotonic() + seconds
