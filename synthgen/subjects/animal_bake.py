@@ -27,7 +27,7 @@ from synthgen.subjects.dog_rig import read_dog
 from synthgen.subjects.mesh import vertex_normals
 from synthgen.subjects.skinning import bone_positions, skin
 
-BAKE_VERSION = 2
+BAKE_VERSION = 3
 
 GLB_WITHERS_M = {
     "horse": 1.55, "horse_white": 1.55, "donkey": 1.1, "cow": 1.4, "bull": 1.5, "deer": 0.95, "stag": 1.2,
@@ -57,6 +57,8 @@ _GLB_BONES = {
     "IKBackLeg": "foot", "FFB": "toe",
 }  # fmt: skip
 _SUBDIVISIONS = 2
+_SUNK = {"forearm": "hand", "shin": "cannon", "cannon": "foot"}
+_MOST_OFF_MIDDLE = 0.5
 _FORE = ("spine2", "spine3", "neck", "head", "jaw", "ear", "scapula", "upper_arm", "forearm", "hand", "finger")
 _NOT_LEADING = ("Body", "Ear2", "Ear4")  # bones that share one of ours with another, which drives it
 CLIP_ACTIONS = {
@@ -113,6 +115,7 @@ def glb_body(base: str, animal: GlbAnimal, withers_m: float) -> tuple[AnimalBody
     if base == "cow":  # the udder is as pink as the muzzle
         before_body = vertices[faces].mean(1)[:, 1] < heads[BONE["neck1"], 1]
         parts = np.where((parts == PART_NAMES.index("nose")) & ~before_body, PART_NAMES.index("fur"), parts)
+    _sink_joints(vertices, weights, heads)
     landmarks = _landmarks(vertices, weights, heads, faces, parts)
     ground = vertices[:, 2].min()
     scale = withers_m / (vertices[landmarks["withers"], 2].mean() - ground)
@@ -217,6 +220,28 @@ def _stiffen_head(vertices: np.ndarray, parts: np.ndarray, faces: np.ndarray, we
 def _of_parts(faces: np.ndarray, parts: np.ndarray, *names: str) -> np.ndarray:
     """Vertices of faces of these parts."""
     return np.unique(faces[np.isin(parts, [PART_NAMES.index(name) for name in names])])
+
+
+def _sink_joints(vertices: np.ndarray, weights: np.ndarray, heads: np.ndarray) -> None:
+    """Move joints of legs that lie at or outside the skin inwards, in place.
+
+    None lies further from the middle of its leg's cross-section than _MOST_OFF_MIDDLE of the section's half-width.
+    """
+    for name, lower in _SUNK.items():
+        for end in "LR":
+            bone = BONE[f"{name}_{end}"]
+            down = heads[BONE[f"{lower}_{end}"]] - heads[bone]
+            down /= np.linalg.norm(down)
+            of_leg = weights[:, [bone, PARENTS[bone]]].sum(1) > 0.6
+            at = (vertices - heads[bone]) @ down
+            section = vertices[of_leg & (np.abs(at) < 0.012 * np.ptp(vertices[:, 2]))]
+            if not len(section):
+                continue
+            middle = 0.5 * (section.min(0) + section.max(0))
+            half = np.maximum(0.5 * np.ptp(section, axis=0), 1e-6)
+            off = (heads[bone] - middle) * [1, 1, 0]
+            share = np.linalg.norm((off / half)[:2])
+            heads[bone] -= off * max(1 - _MOST_OFF_MIDDLE / max(share, 1e-9), 0)
 
 
 def _canonical_clip(

@@ -135,7 +135,7 @@ class AnimalFigure:
         vertices: [V,3] float32, m, at rest. weights: [V,B]. faces, face_parts, uv: as in AnimalBody.
         heads: [B,3] bone heads at rest, m.
         joint_from_points: [J,B+M] the skeleton's joints from bone heads and markers.
-        markers: [M,3], marker_weights: [M,B]: bare skin.
+        markers: [M,3], marker_weights: [M,B]: of the coat's surface.
         limb_radius_m: [J].
         coat_frame: [V,4], see the function `coat_frame`.
         fore, hind: vertices and weights of a sample of the fore and of the hind part that animals stand and lie on.
@@ -184,7 +184,8 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
     bare, rest, heads = ((points - ground) * shape.size for points in (bare, rest, heads))
     bare, rest = bare.astype(np.float32), rest.astype(np.float32)
     joint_from_points, marker_vertices, on_surface = _joint_rows(body)
-    joints_rest = joint_from_points @ np.concatenate([heads, bare[marker_vertices]])
+    markers = rest[marker_vertices]
+    joints_rest = joint_from_points @ np.concatenate([heads, markers])
     radius = np.zeros(len(joints_rest))
     radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[::5])
     face_parts = body.face_parts.copy()
@@ -198,7 +199,7 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         uv=body.uv,
         heads=heads,
         joint_from_points=joint_from_points,
-        markers=bare[marker_vertices],
+        markers=markers,
         marker_weights=body.weights[marker_vertices],
         limb_radius_m=radius,
         coat_frame=frame,

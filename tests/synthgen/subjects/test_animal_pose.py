@@ -7,6 +7,7 @@ import pytest
 
 from posecore.skeleton import load_skeleton
 from synthgen.catalog import load_animals
+from synthgen.rays import RayMesh
 from synthgen.subjects.animal_bake import BASES
 from synthgen.subjects.animal_pose import ACTIONS, LEGS, QuadrupedPose, clip_sources, cycle_s, strike
 from synthgen.subjects.animal_rig import BONE, MIRRORED
@@ -170,3 +171,20 @@ def test_painted_left_legs_are_left_from_behind_and_right_from_the_front(animals
     for name in PAWS:
         nearest = np.linalg.norm(subject.vertices - joint(subject, name), axis=1).argmin()
         assert paint[nearest] == name.startswith("left")
+
+
+@pytest.mark.parametrize("name", species())
+def test_joints_of_legs_and_neck_lie_inside_the_body_and_surface_points_on_it(animals, name):
+    subject = pose_quadruped(animals, species()[name].shape, QuadrupedPose())
+    faces = subject.faces
+    triangles = np.concatenate([faces[:, :3], faces[faces[:, 3] != faces[:, 2]][:, [0, 2, 3]]])
+    mesh = RayMesh(subject.vertices, triangles)
+    directions = np.random.default_rng(0).normal(size=(100, 3))
+    inner = ("neck", "shoulder", "elbow", "hip", "knee", "stifle", "hock", "paw")
+    height_m = joint(subject, "withers")[2]
+    for row, label in enumerate(SKELETON.joints):
+        if label.endswith(inner):
+            meets = mesh.first_hits(np.tile(subject.joints_world[row], (100, 1)), directions)
+            assert np.isfinite(meets.distance).mean() > 0.9, label
+        elif not label.endswith("ear"):
+            assert np.linalg.norm(subject.vertices - subject.joints_world[row], axis=1).min() < 0.035 * height_m, label
