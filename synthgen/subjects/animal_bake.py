@@ -27,7 +27,7 @@ from synthgen.subjects.dog_rig import read_dog
 from synthgen.subjects.mesh import vertex_normals
 from synthgen.subjects.skinning import bone_positions, skin
 
-BAKE_VERSION = 3
+BAKE_VERSION = 5
 
 GLB_WITHERS_M = {
     "horse": 1.55, "horse_white": 1.55, "donkey": 1.1, "cow": 1.4, "bull": 1.5, "deer": 0.95, "stag": 1.2,
@@ -57,6 +57,7 @@ _GLB_BONES = {
     "IKBackLeg": "foot", "FFB": "toe",
 }  # fmt: skip
 _SUBDIVISIONS = 2
+_TOUCHES_HIPS = 0.03  # feet no higher than this are meant to touch the ground; in heights of the hip
 _SUNK = {"forearm": "hand", "shin": "cannon", "cannon": "foot"}
 _MOST_OFF_MIDDLE = 0.5
 _FORE = ("spine2", "spine3", "neck", "head", "jaw", "ear", "scapula", "upper_arm", "forearm", "hand", "finger")
@@ -270,7 +271,9 @@ def _canonical_clip(
         parent = PARENTS[bone]
         rotations[:, bone] = clip.rotations[:, given[named[0]]] if named else rotations[:, parent]
     vertices, weights, heads = rest
-    sparse = slice(None, None, 12)
+    # Clips touch the ground with the feet, or with all of a body; for the latter a sample is enough.
+    feet = weights[:, [BONE[f"{name}_{end}"] for name in ("finger", "foot", "toe") for end in "LR"]].sum(1) > 0.5
+    sparse = np.flatnonzero(feet | (np.arange(len(vertices)) % 12 == 0))
     is_fore = _is_fore(weights[sparse])
     clearances = np.zeros((num_frames, 2))
     for frame, turns in enumerate(rotations):
@@ -278,12 +281,13 @@ def _canonical_clip(
         pelvis = (clip.positions[frame, given["Back"]] - origin) * scale
         moved_z = skin(vertices[sparse], weights[sparse], heads, turns, positions + pelvis - positions[0])[:, 2]
         clearances[frame] = moved_z[is_fore].min(), moved_z[~is_fore].min()
-    hip_m = heads[BONE["thigh_L"], 2]
+    clearances = clearances / heads[BONE["thigh_L"], 2]
+    clearances *= np.clip((clearances - _TOUCHES_HIPS) / _TOUCHES_HIPS, 0, 1)
     local = rotations.copy()
     for bone, parent in enumerate(PARENTS):
         if parent >= 0:
             local[:, bone] = rotations[:, parent].transpose(0, 2, 1) @ rotations[:, bone]
-    return AnimalClip(rotvec_from_matrix(local), clearances / hip_m, loops=name != "death")
+    return AnimalClip(rotvec_from_matrix(local), clearances, loops=name != "death")
 
 
 def _is_fore(weights: np.ndarray) -> np.ndarray:

@@ -139,7 +139,7 @@ class AnimalFigure:
         limb_radius_m: [J].
         coat_frame: [V,4], see the function `coat_frame`.
         fore, hind: vertices and weights of a sample of the fore and of the hind part that animals stand and lie on.
-        neck, tail: the same of neck with head, and of the tail.
+        neck, tail: the same of neck with head, and of the tail. paws: of the left and right fore and hind paws.
         hip_m: how high the hip is.
     """
 
@@ -158,6 +158,7 @@ class AnimalFigure:
     hind: tuple[np.ndarray, np.ndarray]
     neck: tuple[np.ndarray, np.ndarray]
     tail: tuple[np.ndarray, np.ndarray]
+    paws: tuple[tuple[np.ndarray, np.ndarray], ...]
     hip_m: float
 
 
@@ -203,6 +204,11 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         marker_weights=body.weights[marker_vertices],
         limb_radius_m=radius,
         coat_frame=frame,
+        paws=tuple(
+            (rest[sample], body.weights[sample])
+            for end in ("front", "back")
+            for sample in (body.landmarks[f"left_{end}_paw"][::3], body.landmarks[f"right_{end}_paw"][::3])
+        ),
         hip_m=float(heads[BONE["thigh_L"], 2]),
         **{name: (rest[sample], body.weights[sample]) for name, sample in _samples(body).items()},
     )

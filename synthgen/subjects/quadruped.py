@@ -31,7 +31,10 @@ _PAWS = ("left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw")
 _STEPS = 32  # moments of a cycle that tell how an animal gets on
 _STANDS_HIPS = 0.02  # a paw this high above where it stands at rest, in heights of the hip, counts a third
 _GRIPS = 0.45
-_MOST_SWING_RAD = 0.3
+_MOST_SWING_RAD = 0.25
+_REACHES = 2
+_DAMPING = 0.08  # in heights of the hip: how far a nearly straight leg stays from being straightened
+_STANDS_BELOW_HIPS = 0.03  # a paw lower than this is put on the ground, one twice as high is not
 _SWUNG_AND_CARRIED = (
     (("upper_arm", "forearm", "hand"), ("finger",)),
     (("thigh", "shin", "cannon"), ("foot", "toe")),
@@ -64,7 +67,7 @@ def pose_quadruped(
     pose: QuadrupedPose,
     position_m: tuple[float, float] = (0.0, 0.0),
 ) -> PosedSubject:
-    """Morph, pose and ground an animal.
+    """Morph, pose, ground and paint an animal.
 
     The animal is pitched and lowered or raised until the lowest points of its fore and hind parts touch z = 0, or are
     as high as the clip's are in jumps.
@@ -159,6 +162,7 @@ def _grounded(
         _keep_above_ground(chain, part, figure, rotations, positions)
     return rotations, positions
 
+    _set_down(figure, rotations, positions)
 
 def _lowest(
     part: tuple[np.ndarray, np.ndarray], figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray
@@ -285,14 +289,38 @@ def _shifts(path: np.ndarray, stands: np.ndarray, each_cycle: np.ndarray | None)
 
 
 def _plant(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray, shifts: np.ndarray) -> None:
-    """Swing each leg about its upper end until the paw has moved by shifts [4,2], m, and keeps its slope; in place."""
-    for shift, (swung, carried) in zip(shifts, _LEG_CHAINS, strict=True):
-        pivot = positions[swung[0]].copy()
-        drop = max(pivot[2] - positions[carried[0], 2], 0.3 * figure.hip_m)
-        turn = matrix_from_rotvec(np.clip([shift[1] / drop, -shift[0] / drop, 0], -_MOST_SWING_RAD, _MOST_SWING_RAD))
-        rotations[swung] = turn @ rotations[swung]
-        whole = np.concatenate([swung, carried])
-        at_paw = positions[carried[0]].copy()
-        positions[whole] = pivot + (positions[whole] - pivot) @ turn.T
-        moved = positions[carried[0]] - at_paw
-        positions[carried] = at_paw + moved + (positions[carried] - positions[carried[0]]) @ turn
+    """Move paws by shifts [4,2] along x and y, m, in place."""
+    for leg, shift in enumerate(shifts):
+        _reach(figure, rotations, positions, leg, np.array([*shift, 0.0]))
+
+
+def _set_down(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray) -> None:
+    """Put paws that are hardly off the ground on it, in place."""
+    for leg, part in enumerate(figure.paws):
+        height = _lowest(part, figure, rotations, positions)[2]
+        nearness = 1 - np.clip((height / figure.hip_m - _STANDS_BELOW_HIPS) / _STANDS_BELOW_HIPS, 0, 1)
+        if height > _TOUCH_M and nearness:
+            _reach(figure, rotations, positions, leg, np.array([0, 0, -height * nearness]))
+
+
+def _reach(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray, leg: int, move: np.ndarray) -> None:
+    """Bend and swing a leg, by number in _PAWS, in place until its paw has moved by `move` [3], m, keeping its slope.
+
+    Damped least squares over the leg's three hinges and a sideways swing at its upper end.
+    """
+    swung, carried = _LEG_CHAINS[leg]
+    paw, target = carried[0], positions[carried[0]] + move
+    for _ in range(_REACHES):
+        left = target - positions[paw]
+        arms = positions[paw] - positions[swung]
+        along = np.stack([-arms[:, 2], arms[:, 1]])  # of y and z, for each hinge's turn about x
+        damped = along @ along.T + (_DAMPING * figure.hip_m) ** 2 * np.eye(2)
+        angles = along.T @ np.linalg.solve(damped, left[1:])
+        sideways = -left[0] / max(-arms[0, 2], 0.3 * figure.hip_m)
+        for number, angle in enumerate(np.clip(angles, -_MOST_SWING_RAD, _MOST_SWING_RAD)):
+            turn = matrix_from_rotvec(np.array([angle, 0 if number else np.clip(sideways, -0.2, 0.2), 0]))
+            below, pivot = swung[number:], positions[swung[number]].copy()
+            before = positions[paw].copy()
+            rotations[below] = turn @ rotations[below]
+            positions[below] = pivot + (positions[below] - pivot) @ turn.T
+            positions[carried] += turn @ (before - pivot) + pivot - before
