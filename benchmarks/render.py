@@ -5,8 +5,11 @@ python benchmarks/render.py --recipe quadrupeds --size 256 --frames 100 --memory
 python benchmarks/render.py --scaling             # also one worker with one thread beside one worker a core
 """
 
-import argparse
 import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as in a render worker; numpy reads it once
+
+import argparse
 import resource
 import tempfile
 import time

@@ -11,6 +11,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,6 +24,7 @@ from synthgen.shards import ShardRecord, ShardTask, current_versions, render_sha
 _FRAMES_PER_WORKER = 4000
 _MOST_DEATHS_PER_SHARD = 3
 _CONTEXT = multiprocessing.get_context("spawn")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,26 @@ def render_shards(
 def _start(recipe: Recipe, folder: Path, threads: int) -> _Worker:
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_work, args=(theirs, recipe.to_dict(), folder, threads), daemon=True)
-    process.start()
+    with _thread_limits(threads):
+        process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextmanager
+def _thread_limits(threads: int) -> Iterator[None]:
+    """Limits that a process started meanwhile inherits: numpy's libraries read them as they are loaded, which is before
+    the first line of ours runs there."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _stop(worker: _Worker) -> None:
@@ -178,8 +197,6 @@ def _work(connection: Connection, recipe_content: dict[str, object], folder: Pat
     """A worker's life: build the engine once, then render shards until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _raise_exit)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(threads)
     from synthgen.catalog import asset_finder, load_library
     from synthgen.engines import open_renderer
 
