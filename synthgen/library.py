@@ -44,4 +44,4 @@ def pose_subject(
             body = library.smpl[subject.model]
             return pose_smpl(body, library.clips, subject.shape, subject.outfit, pose, position_m)
         case QuadrupedSpec():
-            return pose_quadruped(library.animals, subject.shape, pose, position_m)
+            return pose_quadruped(library.animals, subject.shape, pose, position_m, subject.coat)

@@ -1,14 +1,14 @@
 """The `painter` engine: flat-shaded pictures without Blender, from the same stage and with the same labels.
 
 For tests, quick looks at a recipe and machines without bpy. Each pixel's centre casts one ray. One lamp from above the
-camera; the world is a plain sky; a surface has the first colour of its material.
+camera; the world is a plain sky; a surface has the first colour of its material, tinted and painted.
 """
 
 import numpy as np
 
 from synthgen.renderer import Passes
 from synthgen.stage import Stage
-from synthgen.surfaces import blend, cast, gather_surfaces, shading_normals, to_passes
+from synthgen.surfaces import cast, gather_surfaces, painted_tint, shading_normals, to_passes
 
 _SKY = (0.35, 0.45, 0.6)
 
@@ -33,8 +33,7 @@ class PainterRenderer:
         towards_lamp = np.array([0.2, -0.3, 1.0]) - camera.cam_from_world[2, :3]
         shade = 0.35 + 0.65 * np.abs(normals @ (towards_lamp / np.linalg.norm(towards_lamp)))
         colours = np.array([material.colours[0] for material in surfaces.materials]) ** 2.2
-        tint = blend(surfaces.tint[seen.triangle], seen.weights)
-        lit = colours[surfaces.material[seen.triangle]] * tint * shade[:, None]
+        lit = colours[surfaces.material[seen.triangle]] * painted_tint(surfaces, seen) * shade[:, None]
         radiance = np.where((seen.triangle >= 0)[:, None], lit, _SKY)
         return to_passes(surfaces, seen, normals, radiance.reshape(camera.height, camera.width, 3))
 

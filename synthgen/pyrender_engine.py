@@ -17,7 +17,7 @@ import numpy as np
 
 from posecore.camera import Camera
 from synthgen.backdrop import lay_behind
-from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from, sample_bilinear
+from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from
 from synthgen.opengl import find_triangles, start_opengl
 from synthgen.patterns import linear_colour, material_colours
 from synthgen.rays import RayMesh
@@ -29,8 +29,10 @@ from synthgen.surfaces import (
     Surfaces,
     blend,
     gather_surfaces,
+    painted_tint,
     pixel_centres,
     pixel_directions,
+    sample_texture,
     shading_normals,
     to_passes,
 )
@@ -177,7 +179,9 @@ class PyrenderRenderer:
             else:
                 place = blend(surfaces.place[seen.triangle[index]], seen.weights[index])
                 colours[index] = material_colours(material, place, footprint_m[index])
-        colours *= blend(surfaces.tint[seen.triangle], seen.weights)
+        colours *= painted_tint(surfaces, seen)
+        sheen = np.array([material.sheen for material in surfaces.materials], dtype=np.float32)
+        colours *= 1 + (sheen[material_of] * (1 - np.clip(facing, 0, 1)) ** 3)[:, None]
         roughness = np.array([material.roughness for material in surfaces.materials], dtype=np.float32)
         return colours, roughness[material_of]
 
@@ -188,9 +192,7 @@ class PyrenderRenderer:
             if picture is None:
                 raise ValueError(f"{texture}: not a readable picture")
             self._textures[texture] = linear_colour(picture[..., ::-1] / np.float32(255))
-        image = self._textures[texture]
-        height, width = image.shape[:2]
-        return sample_bilinear(image, uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5)
+        return sample_texture(self._textures[texture], uv)
 
     def _lamps(self, environment: Environment, turn: np.ndarray) -> list["_Lamp"]:
         """The key light of the environment and the lamps of the scene, but for faint ones."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from synthgen.subjects.animal_coat import Coat
 from synthgen.subjects.animal_pose import QuadrupedPose
 from synthgen.subjects.animal_shape import QuadrupedShape
 from synthgen.subjects.human_body import HumanShape
@@ -34,6 +35,7 @@ class Material:
         repeats_per_m: how fine the pattern is. turn_deg: Euler angles of the pattern's axes.
         roughness: 0 mirror-like .. 1 matt. bump: depth of the relief that follows the fine noise, 0..1.
         texture: id of an image asset that replaces the pattern (tinted by the first colour), or None.
+        sheen: how much lighter the surface is where it turns away from the eye, as hair is; 0 not at all.
     """
 
     pattern: Literal[
@@ -46,6 +48,7 @@ class Material:
     roughness: float
     bump: float = 0.0
     texture: str | None = None
+    sheen: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ class SmplSpec:
 
 @dataclass(frozen=True)
 class QuadrupedSpec:
-    """Identity of an animal: species, build, and the material of each part of the mesh."""
+    """Identity of an animal: species, build, coat, and the material of each part of the mesh."""
 
     kind: Literal["quadruped"]
     species: str
     shape: QuadrupedShape
+    coat: Coat
     materials: dict[str, Material]
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from posecore.camera import Camera, unproject
+from synthgen.environment import sample_bilinear
 from synthgen.rays import RayMesh, split_quads
 from synthgen.renderer import Passes
 from synthgen.scene import Material
@@ -28,6 +29,8 @@ class Surfaces:
         tint: [T, 3, 3] float32, factors on the linear colours at the corners.
         instances, parts: [T] uint8, as in `Passes`. material: [T] int32, index into `materials`.
         uv: [T, 3, 2] float32 texture coordinates of the corners, zero where there are none.
+        painting_uv: [T, 3, 2] float32 the same in the painting of the triangle's instance.
+        paintings: of each instance, or None; the picture of a `Painting`.
         materials: of all parts and things.
     """
 
@@ -41,6 +44,8 @@ class Surfaces:
     parts: np.ndarray
     material: np.ndarray
     uv: np.ndarray
+    painting_uv: np.ndarray
+    paintings: tuple[np.ndarray | None, ...]
     materials: tuple[Material, ...]
 
 
@@ -85,6 +90,8 @@ def gather_surfaces(stage: Stage, frame: int) -> Surfaces:
         parts=fixed.parts,
         material=fixed.material,
         uv=fixed.uv,
+        painting_uv=fixed.painting_uv,
+        paintings=fixed.paintings,
         materials=fixed.materials,
     )
 
@@ -120,6 +127,24 @@ def blend(corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.einsum("nk,nkc->nc", weights, corners)
 
 
+def painted_tint(surfaces: Surfaces, seen: Seen) -> np.ndarray:
+    """[N, 3] float32 factors on the linear colours of the materials: tint and painting."""
+    tint = blend(surfaces.tint[seen.triangle], seen.weights)
+    instances = surfaces.instances[seen.triangle] * (seen.triangle >= 0)
+    for number, image in enumerate(surfaces.paintings, start=1):
+        at = np.flatnonzero(instances == number)
+        if image is not None and len(at):
+            uv = blend(surfaces.painting_uv[seen.triangle[at]], seen.weights[at])
+            tint[at] *= sample_texture(image, uv)
+    return tint
+
+
+def sample_texture(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Values [N, C] float32 of a picture [H, W, C] at coordinates [N, 2], (0, 0) at the bottom left."""
+    height, width = image.shape[:2]
+    return sample_bilinear(image, uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5)
+
+
 def to_passes(surfaces: Surfaces, seen: Seen, normals: np.ndarray, radiance: np.ndarray) -> Passes:
     """The passes of a view whose every pixel's centre was seen, row by row.
 
@@ -147,6 +172,8 @@ class _Fixed:
     parts: np.ndarray
     material: np.ndarray
     uv: np.ndarray
+    painting_uv: np.ndarray
+    paintings: tuple[np.ndarray | None, ...]
     materials: tuple[Material, ...]
     counts: np.ndarray
 
@@ -162,13 +189,16 @@ def _fixed(stage: Stage) -> _Fixed:
     place += [thing.vertices if thing.place is None else thing.place for thing in stage.things]
     tint = [np.ones_like(subject.rest) if subject.tint is None else subject.tint for subject in subjects]
     tint += [np.ones_like(thing.vertices) for thing in stage.things]
-    parts, material, uv, materials = [], [], [], []
+    parts, material, uv, painting_uv, materials = [], [], [], [], []
     for subject, spec, (_, face_of) in zip(subjects, stage.spec.subjects, split[: len(subjects)], strict=True):
         parts.append(subject.face_parts[face_of] + 1)
         material.append(subject.face_parts[face_of].astype(np.int32) + len(materials))
         uv.append(_corner_uv(subject.uv, len(subject.faces), face_of))
+        painted = None if subject.painting is None else subject.painting.uv
+        painting_uv.append(_corner_uv(painted, len(subject.faces), face_of))
         materials += [spec.materials[part] for part in subject.part_names]
     num_things = counts[len(subjects) :]
+    no_uv = np.zeros((num_things.sum(), 3, 2))
     return _Fixed(
         triangles=triangles.astype(np.int32),
         place=np.concatenate(place).astype(np.float32)[triangles],
@@ -176,7 +206,9 @@ def _fixed(stage: Stage) -> _Fixed:
         instances=np.repeat([*range(1, len(subjects) + 1), *np.zeros(len(num_things))], counts).astype(np.uint8),
         parts=np.concatenate([*parts, np.zeros(num_things.sum())]).astype(np.uint8),
         material=np.concatenate([*material, np.repeat(len(materials) + np.arange(len(num_things)), num_things)]),
-        uv=np.concatenate([*uv, np.zeros((num_things.sum(), 3, 2))]).astype(np.float32),
+        uv=np.concatenate([*uv, no_uv]).astype(np.float32),
+        painting_uv=np.concatenate([*painting_uv, no_uv]).astype(np.float32),
+        paintings=tuple(None if subject.painting is None else subject.painting.image for subject in subjects),
         materials=(*materials, *(thing.material for thing in stage.things)),
         counts=counts,
     )

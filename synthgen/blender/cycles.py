@@ -134,7 +134,8 @@ class BlenderRenderer:
         self._meshes.clear()
         objects = [o for o in bpy.data.objects if o is not self._camera]
         lights, meshes, materials = list(bpy.data.lights), list(bpy.data.meshes), list(bpy.data.materials)
-        bpy.data.batch_remove([*objects, *lights, *meshes, *materials])
+        paintings = [image for image in bpy.data.images if image.source == "GENERATED"]
+        bpy.data.batch_remove([*objects, *lights, *meshes, *materials, *paintings])
 
     def _add_subject(
         self, name: str, subject: PosedSubject, materials: dict[str, Material], instance: int
@@ -144,26 +145,33 @@ class BlenderRenderer:
         if subject.tint is not None:
             tint = np.concatenate([subject.tint, np.ones((len(subject.tint), 1), np.float32)], axis=1)
             mesh.attributes.new("tint", "FLOAT_COLOR", "POINT").data.foreach_set("color", tint.ravel())
+        painting = None if subject.painting is None else _new_image(name, subject.painting.image)
         shown = set(np.unique(subject.face_parts).tolist())
         for index, part in enumerate(subject.part_names):
             if index not in shown:  # its slot must stay, for the slots' numbers are the parts'
                 mesh.materials.append(None)
                 continue
-            material = self._material(f"{name}-{part}", materials[part], is_tinted=subject.tint is not None)
+            is_tinted = subject.tint is not None
+            material = self._material(f"{name}-{part}", materials[part], is_tinted, painting)
             material.pass_index = index + 1
             mesh.materials.append(material)
         mesh.polygons.foreach_set("material_index", subject.face_parts.astype(np.int32))
-        if subject.uv is not None:
-            corners = subject.uv[_corner_mask(subject.faces)]
-            layer = mesh.uv_layers.new(name="uv")
-            layer.uv.foreach_set("vector", np.ascontiguousarray(corners, dtype=np.float32).ravel())
+        painted_uv = None if subject.painting is None else subject.painting.uv
+        for layer_name, uv in (("uv", subject.uv), ("painting", painted_uv)):
+            if uv is not None:
+                layer = mesh.uv_layers.new(name=layer_name)
+                corners = np.ascontiguousarray(uv[_corner_mask(subject.faces)], dtype=np.float32)
+                layer.uv.foreach_set("vector", corners.ravel())
         holder = bpy.data.objects.new(name, mesh)
         holder.pass_index = instance
         self._link(holder)
         return mesh
 
-    def _material(self, name: str, material: Material, is_tinted: bool = False) -> bpy.types.Material:
-        return build_material(name, material, self._image(material.texture) if material.texture else None, is_tinted)
+    def _material(
+        self, name: str, material: Material, is_tinted: bool = False, painting: bpy.types.Image | None = None
+    ) -> bpy.types.Material:
+        texture = self._image(material.texture) if material.texture else None
+        return build_material(name, material, texture, is_tinted, painting)
 
     def _image(self, asset: str) -> bpy.types.Image:
         if asset not in self._images:
@@ -265,6 +273,17 @@ def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, place: np.ndar
     attribute.data.foreach_set("vector", np.ascontiguousarray(place, dtype=np.float32).ravel())
     mesh.update(calc_edges=True)
     return mesh
+
+
+def _new_image(name: str, linear_colours: np.ndarray) -> bpy.types.Image:
+    """An image of linear colours [H, W, 3], the top row first."""
+    height, width = linear_colours.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=True)
+    pixels = np.ones((height, width, 4), np.float32)
+    pixels[..., :3] = linear_colours[::-1]
+    image.pixels.foreach_set(pixels.ravel())
+    image.update()
+    return image
 
 
 def _corner_mask(faces: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Procedural materials as Blender shader nodes.
 
 Every pattern is laid out over the mesh attribute `place` (metres), so that it sticks to a body that moves; the
-attribute `tint`, where a mesh has one, multiplies the colour.
+attribute `tint` and the painting, where a mesh has them, multiply the colour.
 """
 
 import bpy
@@ -12,22 +12,33 @@ _MATT = 0.7  # roughness from which on no highlight is seen
 
 
 def build_material(
-    name: str, material: Material, image: bpy.types.Image | None = None, is_tinted: bool = False
+    name: str,
+    material: Material,
+    image: bpy.types.Image | None = None,
+    is_tinted: bool = False,
+    painting: bpy.types.Image | None = None,
 ) -> bpy.types.Material:
     """A new Blender material.
 
     Args:
         image: the texture that `material.texture` names, laid out by the mesh's first UV map.
         is_tinted: whether the mesh has the attribute `tint`.
+        painting: laid out by the mesh's UV map `painting`.
     """
     result = bpy.data.materials.new(name)
     result.use_nodes = True
     tree = result.node_tree
     shader = _new_shader(tree, material.roughness)
+    base = shader.inputs[0]
+    if is_tinted:
+        base = _multiplied(tree, base, _new(tree, "ShaderNodeAttribute", attribute_name="tint").outputs["Color"])
+    if painting is not None:
+        base = _multiplied(tree, base, _painted(tree, painting))
+    if material.sheen > 0:
+        base = _multiplied(tree, base, _sheen(tree, material.sheen))
     if image is not None:
-        _connect_texture(tree, shader, image, material.colours[0])
+        _connect_texture(tree, base, image, material.colours[0])
         return result
-    base = _tinted(tree, shader) if is_tinted else shader.inputs[0]
     if material.pattern == "plain" and material.bump == 0:
         base.default_value = linear(material.colours[0])
         return result
@@ -60,14 +71,35 @@ def _new_shader(tree: bpy.types.NodeTree, roughness: float) -> bpy.types.Node:
     return diffuse
 
 
-def _tinted(tree: bpy.types.NodeTree, shader: bpy.types.Node) -> bpy.types.NodeSocket:
-    """The socket that takes the pattern's colour, before the mesh's tint multiplies it."""
-    tint = _new(tree, "ShaderNodeAttribute", attribute_name="tint")
+def _multiplied(
+    tree: bpy.types.NodeTree, base: bpy.types.NodeSocket, factor: bpy.types.NodeSocket
+) -> bpy.types.NodeSocket:
+    """The socket whose colour, times the factor, is what `base` gets."""
     mix = _new(tree, "ShaderNodeMix", data_type="RGBA", blend_type="MULTIPLY")
     mix.inputs["Factor"].default_value = 1.0
-    tree.links.new(tint.outputs["Color"], mix.inputs[7])
-    tree.links.new(mix.outputs[2], shader.inputs[0])
+    tree.links.new(factor, mix.inputs[7])
+    tree.links.new(mix.outputs[2], base)
     return mix.inputs[6]
+
+
+def _painted(tree: bpy.types.NodeTree, painting: bpy.types.Image) -> bpy.types.NodeSocket:
+    places = _new(tree, "ShaderNodeUVMap", uv_map="painting")
+    texture = _new(tree, "ShaderNodeTexImage", image=painting)
+    tree.links.new(places.outputs["UV"], texture.inputs["Vector"])
+    return texture.outputs["Color"]
+
+
+def _sheen(tree: bpy.types.NodeTree, sheen: float) -> bpy.types.NodeSocket:
+    """1 where the surface faces the eye, 1 + sheen where it turns away: hair that stands off catches light there."""
+    weight = _new(tree, "ShaderNodeLayerWeight")
+    weight.inputs["Blend"].default_value = 0.5
+    cube = _new(tree, "ShaderNodeMath", operation="POWER")
+    cube.inputs[1].default_value = 3.0
+    factor = _new(tree, "ShaderNodeMath", operation="MULTIPLY_ADD")
+    factor.inputs[1].default_value, factor.inputs[2].default_value = sheen, 1.0
+    tree.links.new(weight.outputs["Facing"], cube.inputs[0])
+    tree.links.new(cube.outputs[0], factor.inputs[0])
+    return factor.outputs[0]
 
 
 def _connect_pattern(
@@ -215,13 +247,11 @@ def _connect_bump(
     tree.links.new(bump.outputs["Normal"], shader.inputs["Normal"])
 
 
-def _connect_texture(tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types.Image, tint: Colour) -> None:
-    texture = _new(tree, "ShaderNodeTexImage", image=image)
-    mix = _new(tree, "ShaderNodeMix", data_type="RGBA", blend_type="MULTIPLY")
-    mix.inputs["Factor"].default_value = 1.0
-    tree.links.new(texture.outputs["Color"], mix.inputs[6])
-    mix.inputs[7].default_value = linear(tint)
-    tree.links.new(mix.outputs[2], shader.inputs[0])
+def _connect_texture(
+    tree: bpy.types.NodeTree, base: bpy.types.NodeSocket, image: bpy.types.Image, tint: Colour
+) -> None:
+    colour = _multiplied(tree, base, _new(tree, "ShaderNodeTexImage", image=image).outputs["Color"])
+    colour.default_value = linear(tint)
 
 
 def _new(tree: bpy.types.NodeTree, kind: str, **properties: object) -> bpy.types.Node:

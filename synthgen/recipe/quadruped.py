@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from synthgen.distributions import Constant, Uniform, names, number
-from synthgen.recipe.material import MaterialRecipe
+from synthgen.distributions import Constant, LogUniform, Uniform, names, number
 from synthgen.recipe.strict import Strict, even
+from synthgen.subjects.animal_coat import KINDS
 from synthgen.subjects.animal_pose import ACTIONS
 from synthgen.subjects.animal_species import species
 
@@ -32,6 +32,26 @@ class QuadrupedPoseRecipe(Strict):
     step_m: number(0, 2) = Uniform(0, 0.2)
 
 
+class CoatRecipe(Strict):
+    """Coats: the species' own (assets/coats.yaml), or random ones."""
+
+    typical: number(0, 1) = Constant(0.75)
+    colour_sigma: number(0, 1) = Uniform(0.03, 0.15)
+    photo: number(0, 1) = Constant(0.4)
+    hairs_per_m: number(10, 500) = Uniform(60, 160)
+    roughness: number(0, 1) = Uniform(0.6, 1)
+    bump: number(0, 1) = Uniform(0, 0.5)
+    sheen: number(0, 2) = Uniform(0, 0.8)
+    any_colour: number(0, 1) = Constant(0.3)
+    saturation: number(0, 1) = Uniform(0.05, 0.6)
+    value: number(0, 1) = Uniform(0.08, 0.9)
+    regions: number(0, 10) = Uniform(0, 5)
+    markings: names(*KINDS) = even(*KINDS)
+    repeats: number(0.3, 30) = LogUniform(1, 16)
+    cover: number(0, 1) = Uniform(0.2, 0.7)
+    irregularity: number(0, 1) = Uniform(0.1, 1)
+
+
 class QuadrupedRecipe(Strict):
     """Animals: species are builds of few bases. `build_sigma` is the spread of the logarithms of their factors."""
 
@@ -40,6 +60,5 @@ class QuadrupedRecipe(Strict):
     between_species: number(0, 1) = Constant(0.2)
     build_sigma: number(0, 0.5) = Constant(0.06)
     ear_flop_varies: number(0, 1) = Constant(0.2)
-    coat_texture: number(0, 1) = Constant(0.5)
-    coat: MaterialRecipe = MaterialRecipe()
+    coat: CoatRecipe = CoatRecipe()
     pose: QuadrupedPoseRecipe = QuadrupedPoseRecipe()

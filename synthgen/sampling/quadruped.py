@@ -7,14 +7,14 @@ import numpy as np
 from synthgen.distributions import Choice
 from synthgen.randomness import Draws
 from synthgen.recipe.quadruped import QuadrupedPoseRecipe, QuadrupedRecipe
-from synthgen.sampling.material import plain, sample_material
-from synthgen.scene import Material, QuadrupedSpec
+from synthgen.sampling.coat import sample_coat
+from synthgen.scene import QuadrupedSpec
 from synthgen.subjects.animal_pose import LEGS, QuadrupedPose, clip_sources
 from synthgen.subjects.animal_rig import BONES
 from synthgen.subjects.animal_shape import ADDITIONS, QuadrupedShape, limits
 from synthgen.subjects.animal_species import species
 from synthgen.subjects.gaits import GAITS
-from synthgen.subjects.quadruped import TEXTURE_ASSET
+from synthgen.subjects.quadruped import TEXTURE_ASSET, TEXTURED_BASE
 
 # Angles and other additions to a build spread by so much for each unit of build_sigma.
 _SPREADS = {
@@ -29,20 +29,10 @@ _JITTER_SHARES = {
 
 def sample_quadruped(recipe: QuadrupedRecipe, draws: Draws) -> QuadrupedSpec:
     name = draws.choice("species", recipe.species)
-    return QuadrupedSpec(
-        kind="quadruped",
-        species=name,
-        shape=_sample_shape(name, recipe, draws),
-        materials={
-            "fur": _sample_coat(recipe, draws),
-            "mane": sample_material(recipe.coat, draws.within("mane")),
-            "eyes": plain((0.75, 0.72, 0.68), 0.15),
-            "iris": plain((0.06, 0.04, 0.03), 0.15),
-            "nose": plain(_dark(draws, "nose"), 0.45),
-            "horns": plain(_dark(draws, "horns", 0.15, 0.7), 0.5),
-            "hooves": plain(_dark(draws, "hooves", 0.08, 0.4), 0.5),
-        },
-    )
+    shape = _sample_shape(name, recipe, draws)
+    has_photo = shape.base == TEXTURED_BASE
+    coat, materials = sample_coat(recipe.coat, name, has_photo, TEXTURE_ASSET, draws.within("coat"))
+    return QuadrupedSpec("quadruped", name, shape, coat, materials)
 
 
 def _sample_shape(name: str, recipe: QuadrupedRecipe, draws: Draws) -> QuadrupedShape:
@@ -65,20 +55,6 @@ def _sample_shape(name: str, recipe: QuadrupedRecipe, draws: Draws) -> Quadruped
     if draws.chance("ear_flop_varies", recipe.ear_flop_varies):
         values["ear_flop"] = draws.uniform("ear_flop")
     return QuadrupedShape(**values)
-
-
-def _sample_coat(recipe: QuadrupedRecipe, draws: Draws) -> Material:
-    coat = sample_material(recipe.coat, draws.within("coat"))
-    if not draws.chance("coat_texture", recipe.coat_texture):
-        return coat
-    return Material("plain", coat.colours, coat.repeats_per_m, coat.turn_deg, coat.roughness, texture=TEXTURE_ASSET)
-
-
-def _dark(draws: Draws, name: str, low: float = 0.02, high: float = 0.25) -> tuple[float, float, float]:
-    """A brown or grey of some brightness."""
-    brightness = draws.uniform(f"{name}-brightness", low, high)
-    warm = draws.uniform(f"{name}-warmth", 0, 0.35)
-    return (brightness, brightness * (1 - 0.6 * warm), brightness * (1 - warm))
 
 
 def sample_quadruped_pose(

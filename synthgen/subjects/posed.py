@@ -9,6 +9,19 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
+class Painting:
+    """A texture that a subject brings along.
+
+    Attributes:
+        image: [H,W,3] float32, factors on the materials' linear colours, the top row first.
+        uv: [F,4,2] float32 coordinates of each face's corners in it, (0, 0) at the bottom left.
+    """
+
+    image: np.ndarray
+    uv: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class PosedSubject:
     """One subject at one moment.
 
@@ -29,8 +42,7 @@ class PosedSubject:
         self_penetration_m: how deep a limb reaches into the body, 0 for not at all.
         uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
         texture_asset: id of the asset that uv points into, or None.
-        coat_frame: [V,4] float32, where each vertex lies on a normalised body, for markings; see
-            animal_shape.coat_frame; or None.
+        painting: further factors on the material's colour, finer than the vertices, or None.
     """
 
     vertices: np.ndarray
@@ -48,4 +60,4 @@ class PosedSubject:
     self_penetration_m: float = 0.0
     uv: np.ndarray | None = None
     texture_asset: str | None = None
-    coat_frame: np.ndarray | None = None
+    painting: Painting | None = None

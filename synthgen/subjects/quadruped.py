@@ -12,14 +12,15 @@ import numpy as np
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec
+from synthgen.subjects.animal_coat import Coat, combed, paint_coat
 from synthgen.subjects.animal_pose import QuadrupedPose, cycle_s, strike
 from synthgen.subjects.animal_rig import BONE, BONES, PARENTS, PART_NAMES, AnimalBody, AnimalClip
 from synthgen.subjects.animal_shape import AnimalFigure, QuadrupedShape, shape_animal, sided
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.skinning import bone_positions, skin
 
-TEXTURE_ASSET = "texture/dog"
-"""The photographed short fur that the dog's texture coordinates point into."""
+TEXTURE_ASSET, TEXTURED_BASE = "texture/dog", "dog"
+"""The photographed short fur, and the base whose texture coordinates point into it."""
 
 _ROTATION_BONES = {
     "left_eye": "head", "nose": "head", "neck": "neck1", "tail_root": "pelvis", "left_shoulder": "upper_arm_L",
@@ -66,6 +67,7 @@ def pose_quadruped(
     shape: QuadrupedShape,
     pose: QuadrupedPose,
     position_m: tuple[float, float] = (0.0, 0.0),
+    coat: Coat | None = None,
 ) -> PosedSubject:
     """Morph, pose, ground and paint an animal.
 
@@ -74,6 +76,7 @@ def pose_quadruped(
 
     Args:
         position_m: x and y of the middle between shoulders and hips when the pose's sequence began, world.
+        coat: what is painted on it; without one it has the plain colours of its materials.
 
     Returns:
         Joints in the order of the skeleton `quadruped`; rotations relative to the standing rest pose.
@@ -113,7 +116,8 @@ def pose_quadruped(
         skeleton="quadruped",
         uv=figure.uv,
         texture_asset=None if figure.uv is None else TEXTURE_ASSET,
-        coat_frame=figure.coat_frame,
+        place=combed(figure.vertices, figure.coat_frame),
+        painting=None if coat is None else paint_coat(body, figure, coat),
     )
 
 
@@ -158,11 +162,11 @@ def _grounded(
         rotations, positions = level @ rotations, positions @ level.T
     fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
     positions[:, 2] -= min(fore[2] - wanted_m[0], hind[2] - wanted_m[1])
+    _set_down(figure, rotations, positions)
     for chain, part in ((_NECK_CHAIN, figure.neck), (_TAIL_CHAIN, figure.tail)):
         _keep_above_ground(chain, part, figure, rotations, positions)
     return rotations, positions
 
-    _set_down(figure, rotations, positions)
 
 def _lowest(
     part: tuple[np.ndarray, np.ndarray], figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray
