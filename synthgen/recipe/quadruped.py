@@ -38,7 +38,7 @@ class CoatRecipe(Strict):
     typical: number(0, 1) = Constant(0.75)
     colour_sigma: number(0, 1) = Uniform(0.03, 0.15)
     photo: number(0, 1) = Constant(0.4)
-    hairs_per_m: number(10, 500) = Uniform(60, 160)
+    hairs_per_m: number(10, 500) = Uniform(100, 250)
     roughness: number(0, 1) = Uniform(0.6, 1)
     bump: number(0, 1) = Uniform(0, 0.5)
     sheen: number(0, 2) = Uniform(0, 0.8)

@@ -31,6 +31,7 @@ _Range = Annotated[tuple[float, float], BeforeValidator(_as_ends)]
 _Regions = dict[Region, tuple[_Names, _Range]]
 _RANDOM_REGIONS = tuple(name for name in REGIONS if name not in ("nose", "tears"))
 _LIGHT_HAIR, _DARK_HAIR = (1.0, 1.0, 1.0), (0.86, 0.85, 0.84)  # factors on the painted coat
+_WOOL = (0.93, 0.92, 0.91)
 _NO_TURN = (0.0, 0.0, 0.0)
 
 
@@ -61,7 +62,7 @@ class CoatStyle(Strict):
     nose: _Names = ("black",)
     iris: _Names = ("liver", "dark")
     mane: _Names | None = None
-    hooves: _Names = ("dark", "slate", "tan")
+    hooves: _Names = ("dark", "slate", "grey", "fawn")
     photo: bool = False
     woolly: bool = False
     sleek: bool = False
@@ -148,7 +149,7 @@ class _Palette:
         hue, saturation, value = colorsys.rgb_to_hsv(*colour)
         sigma = self._draws.number("colour_sigma", self._recipe.colour_sigma)
         hue_change, *factors = rng.normal(0, sigma, 3)
-        hue, saturation, value = hue + 0.1 * hue_change, saturation * np.exp(factors[0]), value * np.exp(factors[1])
+        hue, saturation, value = hue + 0.03 * hue_change, saturation * np.exp(factors[0]), value * np.exp(factors[1])
         return as_colour(colorsys.hsv_to_rgb(hue % 1, min(saturation, 0.95), min(value, 0.92)))
 
     def any(self, name: str) -> Colour:
@@ -221,7 +222,9 @@ def _hair(style: CoatStyle, recipe: CoatRecipe, draws: Draws) -> Material:
     sheen = draws.number("sheen", recipe.sheen)
     shades = (_DARK_HAIR, _LIGHT_HAIR)
     if style.woolly:
-        return Material("noise", shades, 0.4 * hairs, _NO_TURN, max(roughness, 0.8), max(bump, 0.6), sheen=sheen)
+        return Material(
+            "noise", (_WOOL, _LIGHT_HAIR), 0.25 * hairs, _NO_TURN, max(roughness, 0.8), max(bump, 0.8), sheen=sheen
+        )
     if style.sleek:
         return Material("mottled", shades, 0.2 * hairs, _NO_TURN, 0.8 * roughness, 0.5 * bump, sheen=0.3 * sheen)
     return Material("strands", shades, hairs, _NO_TURN, roughness, bump, sheen=sheen)

@@ -34,12 +34,13 @@ _SMALL_FACES = 25_000  # a mesh of more faces has small ones
 # How wide the edge of each region is, as a share of its reach, and how ragged.
 _EDGES = {
     "back": (0.45, 0.1), "belly": (0.3, 0.06), "saddle": (0.2, 0.12), "dorsal": (0.5, 0.1), "rump": (0.2, 0.08),
-    "belt": (0.04, 0.06), "chest": (0.12, 0.15), "collar": (0.06, 0.12), "head": (0.12, 0.05), "muzzle": (0.14, 0.05),
+    "belt": (0.04, 0.06), "chest": (0.12, 0.08), "collar": (0.06, 0.07), "head": (0.2, 0.05), "muzzle": (0.14, 0.05),
     "blaze": (0.1, 0.12), "eyes": (0.3, 0.1), "tears": (0.35, 0.05), "nose": (0.08, 0.0), "ears": (0.5, 0.1),
     "inner_ears": (0.5, 0.0), "legs": (0.25, 0.06), "socks": (0.04, 0.06), "tail": (0.15, 0.05),
 }  # fmt: skip
 _PHOTO = (0.835, 0.557, 0.429)  # mean colour of the dog's photographed fur
-_RING_OF_ROSETTE = 0.62  # inner radius by outer
+_HAIR_SHORTER = 2.5  # than the strands of people's hair
+_RING_OF_ROSETTE = 0.6  # inner radius by outer
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,13 @@ def paint_coat(body: AnimalBody, figure: AnimalFigure, coat: Coat) -> Painting:
 
 
 def combed(rest: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """[V,3] places whose third axis runs along the hair: along the body, and down the legs.
+    """[V,3] places whose third axis runs along the hair, along the body and down the legs, and is as long as hair is.
 
     Args:
         rest: [V,3] vertices at rest, m. frame: [V,4] of `coat_frame`.
     """
     limb = _smooth(3 * frame[:, 3:]).astype(np.float32)
-    return rest[:, [0, 2, 1]] + limb * (rest - rest[:, [0, 2, 1]])
+    return (rest[:, [0, 2, 1]] + limb * (rest - rest[:, [0, 2, 1]])) * np.float32([1, 1, _HAIR_SHORTER])
 
 
 def _lay(colours: np.ndarray, canvas: "_Canvas", layout: "_Layout", accent: Accent) -> None:
@@ -182,6 +183,10 @@ def _stripes(layout: "_Layout", markings: Markings) -> tuple[np.ndarray, np.ndar
     warp = markings.irregularity * (
         1.1 * (layout.noise(2.2, 3) - 0.5) + (0.5 + 0.5 * limb) * (layout.noise(0.5 * count, 4) - 0.5)
     )
+    # What looks forward or back, chest and rump, lies across the way: stripes go on there with the height.
+    across = _smooth((np.abs(layout.body.normals[:, 1]) - 0.4) / 0.5) * (1 - limb) * _smooth((1.9 - along) / 0.3)
+    across = across * (along > -0.02)
+    way = way + 0.9 * across * (layout.body.vertices[:, 2] / layout.body.landmark_points["withers"][2] - 0.75)
     phase = 2 * np.pi * (count * (way + haunch * (1 - limb)) - 0.75 * count * leg + warp)
     thin = 0.3 * _smooth((along - 1.9) / 0.3)
     level = np.cos(np.pi * np.clip(markings.cover * (1 - 0.15 * limb), 0.02, 0.98)) + thin * 0.2
@@ -202,7 +207,7 @@ def _spots(
     off = canvas.nearest(points, reach_m)
     off = off + 0.6 * markings.irregularity * canvas.spread(layout.noise(2.5 * markings.repeats, 6) - 0.5)
     if markings.kind == "dapples":
-        yield markings.colour, markings.strength * _smooth((1.25 - off) / 0.8)
+        yield markings.colour, markings.strength * _smooth((1.4 - off) / 1.1)
     elif markings.kind == "spots":
         yield markings.colour, markings.strength * _smooth((1 - off) / 0.3 + 0.5)
     else:
@@ -318,8 +323,9 @@ def _regions(body: AnimalBody, name: str) -> np.ndarray:
         case "back":
             return 0.5 * (1 + np.clip(up, -1, 1)) * (1 - _smooth(3 * leg))
         case "belly":
-            below = 0.5 * (1 - np.clip(up, -1, 1)) * (1 - _smooth(4 * leg)) * np.clip(1 - 2 * ears, 0, 1)
-            return np.maximum(below, 0.85 * _smooth(4 * leg) * _smooth((inwards + 0.1) / 0.7))
+            below = 0.3 * (1 - np.clip(up, -1, 1)) + 0.4 * _smooth(-1.2 * body.normals[:, 2])
+            of_trunk = below * (1 - _smooth(4 * leg)) * np.clip(1 - 2 * ears, 0, 1)
+            return np.maximum(of_trunk, 0.85 * _smooth(4 * leg) * _smooth((inwards + 0.1) / 0.7))
         case "saddle":
             return 0.5 * (1 + np.clip(up, -1, 1)) * _smooth((along - 0.1) / 0.3) * _smooth((1.5 - along) / 0.5)
         case "dorsal":
