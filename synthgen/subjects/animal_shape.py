@@ -14,6 +14,7 @@ import numpy as np
 from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.animal_bake import BASES
+from synthgen.subjects.animal_contact import LimbSpheres, limb_spheres
 from synthgen.subjects.animal_rig import BONE, BONES, PARENTS, PART_NAMES, TAIL, AnimalBody
 from synthgen.subjects.mesh import joint_depths, ripple, vertex_normals
 from synthgen.subjects.skinning import skin
@@ -140,6 +141,7 @@ class AnimalFigure:
         coat_frame: [V,4], see the function `coat_frame`.
         fore, hind: vertices and weights of a sample of the fore and of the hind part that animals stand and lie on.
         neck, tail: the same of neck with head, and of the tail. paws: of the left and right fore and hind paws.
+        spheres: of legs and head, which must not meet.
         hip_m: how high the hip is.
     """
 
@@ -159,6 +161,7 @@ class AnimalFigure:
     neck: tuple[np.ndarray, np.ndarray]
     tail: tuple[np.ndarray, np.ndarray]
     paws: tuple[tuple[np.ndarray, np.ndarray], ...]
+    spheres: LimbSpheres
     hip_m: float
 
 
@@ -209,6 +212,7 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
             for end in ("front", "back")
             for sample in (body.landmarks[f"left_{end}_paw"][::3], body.landmarks[f"right_{end}_paw"][::3])
         ),
+        spheres=limb_spheres(body, bare, heads),
         hip_m=float(heads[BONE["thigh_L"], 2]),
         **{name: (rest[sample], body.weights[sample]) for name, sample in _samples(body).items()},
     )

@@ -13,6 +13,7 @@ import numpy as np
 from posecore.skeleton import load_skeleton
 from posecore.transforms import local_from_global, matrix_from_rotvec
 from synthgen.subjects.animal_coat import Coat, combed, paint_coat
+from synthgen.subjects.animal_contact import clear_legs
 from synthgen.subjects.animal_pose import QuadrupedPose, cycle_s, strike
 from synthgen.subjects.animal_rig import BONE, BONES, PARENTS, PART_NAMES, AnimalBody, AnimalClip
 from synthgen.subjects.animal_shape import AnimalFigure, QuadrupedShape, shape_animal, sided
@@ -92,6 +93,7 @@ def pose_quadruped(
         now, shifts = way.at(pose.phase + pose.elapsed_s / cycle_s(animals.clips, pose.motion))
         gone_m = now - way.at(pose.phase)[0]
     rotations, positions = _grounded(animals.clips, body.base, figure, pose, shifts)
+    self_penetration_m = clear_legs(figure.spheres, rotations, positions)
     joints = _joints(figure, rotations, positions)
     middle = joints[_middle_joints(), :2].mean(0)
     turn = matrix_from_rotvec(np.array([0, 0, np.radians(pose.heading_deg)]))
@@ -114,6 +116,7 @@ def pose_quadruped(
         rotations=local_from_global(carried, skeleton.parents),
         limb_radius_m=figure.limb_radius_m,
         skeleton="quadruped",
+        self_penetration_m=self_penetration_m,
         uv=figure.uv,
         texture_asset=None if figure.uv is None else TEXTURE_ASSET,
         place=combed(figure.vertices, figure.coat_frame),
