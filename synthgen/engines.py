@@ -31,7 +31,6 @@ def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threa
             return PyrenderRenderer(asset_path, threads)
         case "cycles" | "eevee":
             require_engine(engine)
-            _forget_blenders_folders()
             if engine.name == "eevee":
                 _require_gpu(engine.device)
             from synthgen.blender.cycles import BlenderRenderer
@@ -48,17 +47,6 @@ def require_engine(engine: EngineRecipe) -> None:
             f"engine.name: {engine.name} needs the package {package}, which is not installed; "
             "install posesynth[render] on Python 3.11"
         )
-
-
-def _forget_blenders_folders() -> None:
-    """Take Blender's own folders off the search path, if Blender itself is not there yet.
-
-    A process that has imported bpy has them on its path and hands that on to its workers; one of them holds another,
-    hollow `bpy`, which they would import instead.
-    """
-    if "bpy" not in sys.modules:
-        sys.path[:] = [folder for folder in sys.path if not (Path(folder) / "bpy" / "__init__.py").is_file()]
-        importlib.invalidate_caches()
 
 
 def _require_gpu(device: str) -> None:

@@ -8,6 +8,7 @@ decides when to stop.
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -152,26 +153,31 @@ def render_shards(
 def _start(recipe: Recipe, folder: Path, threads: int) -> _Worker:
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_work, args=(theirs, recipe.to_dict(), folder, threads), daemon=True)
-    with _thread_limits(threads):
+    with _surroundings(threads):
         process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
 @contextmanager
-def _thread_limits(threads: int) -> Iterator[None]:
-    """Limits that a process started meanwhile inherits: numpy's libraries read them as they are loaded, which is before
-    the first line of ours runs there."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+def _surroundings(threads: int) -> Iterator[None]:
+    """What a process that is started meanwhile inherits.
+
+    Limits of numpy's threads: its libraries read them as they are loaded, which is before the first line of ours runs
+    there. And a search path without Blender's own folders, which a process that has imported bpy has on it: one of them
+    holds another, hollow `bpy` that workers would import instead.
+    """
+    variables, path = dict(os.environ), list(sys.path)
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    sys.path[:] = [folder for folder in path if not (Path(folder) / "bpy" / "__init__.py").is_file()]
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        sys.path[:] = path
+        for name in _THREAD_VARIABLES:
+            os.environ.pop(name)
+            if name in variables:
+                os.environ[name] = variables[name]
 
 
 def _stop(worker: _Worker) -> None:

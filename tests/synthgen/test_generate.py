@@ -211,8 +211,8 @@ def test_a_process_with_blender_can_have_workers_with_blender(tmp_path: Path) ->
         "from pathlib import Path\n"
         "from synthgen.generate import render_dataset\n"
         "from synthgen.recipe import load_recipe\n"
+        "import bpy\n"
         "if __name__ == '__main__':\n"
-        "    import bpy\n"
         "    recipe = load_recipe('tiny_humans', ('engine.name=cycles', 'engine.samples=1', 'count=2'))\n"
         f"    print(render_dataset(recipe, Path({str(tmp_path / 'out')!r}), 1, False).num_samples)\n"
     )
