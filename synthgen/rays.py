@@ -83,7 +83,9 @@ class SeenMesh:
         near = self._near(pixels)
         rays = unproject(self._camera.K, pixels, np.ones(len(pixels))) @ self._camera.cam_from_world[:3, :3]
         corners = self._triangles[near]
-        mesh = RayMesh(self._vertices[corners].reshape(-1, 3), np.arange(corners.size).reshape(-1, 3))
+        used = np.zeros(len(self._vertices), dtype=bool)
+        used[corners] = True
+        mesh = RayMesh(self._vertices[used], (np.cumsum(used) - 1)[corners])
         hits = mesh.first_hits(self._camera.position_world, rays)
         return replace(hits, triangle=np.where(hits.triangle >= 0, near[hits.triangle], -1))
 
