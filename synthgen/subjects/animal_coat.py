@@ -40,7 +40,7 @@ _EDGES = {
 }  # fmt: skip
 _PHOTO = (0.835, 0.557, 0.429)  # mean colour of the dog's photographed fur
 _HAIR_SHORTER = 2.5  # than the strands of people's hair
-_RING_OF_ROSETTE = 0.6  # inner radius by outer
+_RING_OF_ROSETTE = 0.5  # inner radius by outer
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _spots(
         disc = _smooth((1 - off) / 0.25 + 0.5)
         is_ring = canvas.spread(_smooth((smaller - 0.62) / 0.1) * (1 - _smooth((left_out - 0.15) / 0.1)))
         hole = _smooth((_RING_OF_ROSETTE - off) / 0.2 + 0.5) * is_ring
-        gaps = canvas.spread(_smooth((0.36 - layout.noise(1.5 * markings.repeats, 9)) / 0.08)) * is_ring
+        gaps = canvas.spread(_smooth((0.32 - layout.noise(1.5 * markings.repeats, 9)) / 0.08)) * is_ring
         yield markings.second, markings.strength * disc
         yield markings.colour, markings.strength * disc * (1 - np.maximum(hole, gaps))
 
