@@ -13,8 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from posecore.camera import project_cam
 from posecore.codec import decode, decode_image, image_member, read_meta
+from posecore.derived_joints import derive_joints
 from posecore.errors import UserError
 from posecore.sample import OUTSIDE, Sample, Subject, inside_frame
 from posecore.skeleton import Skeleton, joint_map, load_skeleton, rotation_map
@@ -99,8 +99,7 @@ def frame_pixels(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
 def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
     """A stored subject's labels in the joints of the trained skeleton.
 
-    Positions are weighted means in 3D, projected anew, so that K projects joints_cam onto joints_px exactly. A joint
-    is as visible as the least visible one that it is made of.
+    They are those of posecore.derived_joints: K projects joints_cam onto joints_px exactly.
 
     Raises:
         UserError: the stored skeleton cannot express the trained one.
@@ -113,16 +112,11 @@ def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
             f"sample {sample.key}: its skeleton {stored.name} cannot give {skeleton.name}'s {', '.join(missing[:3])}; "
             f"train a skeleton of the {stored.superset}"
         )
-    joints_cam = weights @ subject.joints_cam_m
-    joints_px = project_cam(sample.camera.K, joints_cam)
-    visibility = np.where(weights > 0, subject.visibility, 255).min(axis=1)
-    inside = inside_frame(joints_px, sample.camera.width, sample.camera.height)
-    # A mean of joints can lie inside though one of them is outside; it is then known, but not seen: hidden.
-    visibility = np.where(inside, np.maximum(visibility, 1), OUTSIDE).astype(np.uint8)
+    joints = derive_joints(subject, skeleton, sample.camera)
     return Labels(
-        joints_px=joints_px,
-        visibility=visibility,
-        joints_cam=joints_cam,
+        joints_px=joints.joints_px,
+        visibility=joints.visibility,
+        joints_cam=joints.joints_cam_m,
         rotations_cam=_rotations_cam(sample, subject, stored, skeleton),
         camera_K=sample.camera.K.astype(np.float64),
         box_px=subject.box_px,
