@@ -9,9 +9,10 @@ venv=$1 extras=$2
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-# Blender's Python module links these even without a display
+# Blender's Python module links these even without a display; pyrender draws through EGL, with Mesa where there is no GPU
 libraries="libX11.so.6:libx11-6 libXrender.so.1:libxrender1 libXfixes.so.3:libxfixes3 libXi.so.6:libxi6
-  libxkbcommon.so.0:libxkbcommon0 libSM.so.6:libsm6 libICE.so.6:libice6 libXext.so.6:libxext6 libGL.so.1:libgl1"
+  libxkbcommon.so.0:libxkbcommon0 libSM.so.6:libsm6 libICE.so.6:libice6 libXext.so.6:libxext6 libGL.so.1:libgl1
+  libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 libGLX_mesa.so.0:libglx-mesa0"
 debian=()
 if [[ $extras == *render* || $extras == *all* ]]; then
   known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
