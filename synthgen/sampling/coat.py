@@ -31,6 +31,7 @@ _Range = Annotated[tuple[float, float], BeforeValidator(_as_ends)]
 _Regions = dict[Region, tuple[_Names, _Range]]
 _RANDOM_REGIONS = tuple(name for name in REGIONS if name not in ("nose", "tears"))
 _LIGHT_HAIR, _DARK_HAIR = (1.0, 1.0, 1.0), (0.86, 0.85, 0.84)  # factors on the painted coat
+_DARK_MANE = (0.62, 0.6, 0.58)
 _WOOL = (0.93, 0.92, 0.91)
 _NO_TURN = (0.0, 0.0, 0.0)
 
@@ -125,7 +126,7 @@ def sample_coat(
     horns = palette.colour(("cream", "tan", "slate", "dark"))
     return coat, {
         "fur": fur,
-        "mane": Material("strands", (_DARK_HAIR, _LIGHT_HAIR), 60.0, _NO_TURN, hair.roughness, 0.7, sheen=hair.sheen),
+        "mane": Material("strands", (_DARK_MANE, _LIGHT_HAIR), 60.0, _NO_TURN, hair.roughness, 0.7, sheen=hair.sheen),
         "eyes": plain((0.75, 0.72, 0.68), 0.15),
         "iris": plain(as_colour(0.55 * np.array(palette.colour(style.iris))), 0.15),
         "nose": plain(nose, 0.45),
