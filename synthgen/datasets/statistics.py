@@ -33,7 +33,7 @@ _EXAMPLES = 12
 _EXAMPLE_PX = 180
 _MOST_SWATCHES = 144  # of the first scenes
 _PICTURE_PX = 128  # colours are counted on pictures made this small
-_NOT_WORN = ("eyes", "iris", "lips", "mouth", "teeth", "tongue")
+_NOT_WORN = ("eyes", "iris", "lips", "mouth", "teeth", "tongue", "fur", "mane")  # fur and mane: their coat has colours
 
 
 @dataclass(frozen=True)
@@ -457,13 +457,18 @@ def _count_spec(statistics: DatasetStatistics, provenance: dict[str, Any]) -> No
         statistics.categories["lamps"][str(len(spec.get("lights", ())))] += 1
     for frame in spec.get("frames", ()):
         for pose in frame.get("poses", ()):
-            for kind in ("clip", "gait"):
+            for kind in ("clip", "motion"):
                 if isinstance(pose.get(kind), str):
                     statistics.categories[kind][pose[kind]] += 1
     for subject in spec.get("subjects", ()):
         for name, value in subject.get("wardrobe", {}).items():
             if isinstance(value, str):
                 statistics.categories[name][value] += 1
+        coat = subject.get("coat")
+        if coat is not None:
+            statistics.categories["markings of coats"][coat["markings"]["kind"]] += 1
+            if len(statistics.swatches["coat"]) < _MOST_SWATCHES:
+                statistics.swatches["coat"].append(tuple(coat["base"]))
         for part, material in subject.get("materials", {}).items():
             if part not in _NOT_WORN and len(statistics.swatches[part]) < _MOST_SWATCHES:
                 statistics.swatches[part].append(tuple(material["colours"][0]))
