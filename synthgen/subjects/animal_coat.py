@@ -39,6 +39,7 @@ _EDGES = {
     "inner_ears": (0.5, 0.0), "legs": (0.25, 0.06), "socks": (0.04, 0.06), "tail": (0.15, 0.05),
 }  # fmt: skip
 _PHOTO = (0.835, 0.557, 0.429)  # mean colour of the dog's photographed fur
+_MOST_LIGHTENED = 1.3  # of the photo, whose own white parts must stay short of shining
 _HAIR_SHORTER = 2.5  # than the strands of people's hair
 _RING_OF_ROSETTE = 0.5  # inner radius by outer
 
@@ -111,7 +112,9 @@ def paint_coat(body: AnimalBody, figure: AnimalFigure, coat: Coat) -> Painting:
         _mix(colours, linear(colour), mask)
     for accent in coat.over:
         _lay(colours, canvas, layout, accent)
-    return canvas.painting(colours / linear(_PHOTO).astype(np.float32) if coat.is_photo else colours, coat.mane)
+    if coat.is_photo:
+        colours = np.minimum(colours / linear(_PHOTO).astype(np.float32), _MOST_LIGHTENED)
+    return canvas.painting(colours, coat.mane)
 
 
 def combed(rest: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -169,6 +169,13 @@ class Links(HTMLParser):
         self.loaded += [value for name, value in attributes if name in names and value]
 
 
+def test_animals_have_markings_and_colours_of_coats(animals: Path) -> None:
+    statistics = gather(str(animals))
+    coats = statistics.categories["markings of coats"]
+    assert coats.total() == len(statistics.swatches["coat"]) >= 3
+    assert "fur" not in statistics.swatches
+
+
 @pytest.mark.parametrize("name", ["animals", "footage"])
 def test_the_page_of_any_dataset_loads_nothing_from_elsewhere(
     name: str, request: pytest.FixtureRequest, tmp_path: Path

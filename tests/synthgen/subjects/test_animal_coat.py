@@ -124,6 +124,16 @@ def test_the_mane_has_its_own_colour_and_hooves_keep_their_material(animals: Ani
         np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
 
 
+def test_the_photo_of_fur_is_tinted_but_never_made_to_shine(animals: AnimalLibrary) -> None:
+    fawn = replace(PLAIN, base=(0.67, 0.53, 0.38))
+    as_painted, as_factor = (
+        corner_colours(animals, "dog", coat)[0, 0] for coat in (fawn, replace(fawn, is_photo=True))
+    )
+    photo = np.array([0.665, 0.271, 0.155])  # linear mean of the texture
+    np.testing.assert_allclose(as_factor[:2] * photo[:2], as_painted[:2], rtol=0.02)
+    assert corner_colours(animals, "dog", replace(PLAIN, is_photo=True)).max() <= 1.301
+
+
 def test_a_seed_fixes_the_layout_and_another_gives_another(animals: AnimalLibrary) -> None:
     coat = marked("rosettes", repeats=12.0)
     first = corner_colours(animals, "dog", coat)
