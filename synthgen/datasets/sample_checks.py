@@ -21,7 +21,8 @@ _IN_FRONT_M = 0.01
 _MOST_IN_SAMPLE = 0.25
 _MOST_IN_DATASET = 0.01
 _FEW = 3  # so many joints at fault prove nothing
-_BONE_TURN_DEG = 20.0
+# How far a limb bone may point from where the skeleton's template has it: people differ little, species a lot.
+_BONE_TURN_DEG = {"human": 20.0, "quadruped": 60.0}
 _LIMB_JOINTS = ("knee", "ankle", "elbow", "wrist", "stifle", "hock")
 _BLANK = 0.5  # standard deviation, of 255
 
@@ -163,10 +164,22 @@ def _joint_faults(sample: Sample, subject: Subject, mask: np.ndarray) -> dict[st
     return faults
 
 
-def _rotation_problems(subject: Subject, skeleton: Skeleton) -> list[str]:
-    first, second = subject.rotations[:, :3], subject.rotations[:, 3:]
+def are_orthonormal(rotations_6d: np.ndarray) -> bool:
+    """Whether all [J, 6] hold two columns of length 1 at right angles."""
+    first, second = rotations_6d[:, :3], rotations_6d[:, 3:]
     lengths = np.linalg.norm(np.stack([first, second]), axis=-1)
-    if np.abs(lengths - 1).max() > 1e-4 or np.abs((first * second).sum(axis=1)).max() > 1e-4:
+    return bool(np.abs(lengths - 1).max() <= 1e-4 and np.abs((first * second).sum(axis=1)).max() <= 1e-4)
+
+
+def bones_at_rest(subject: Subject, skeleton: Skeleton) -> dict[tuple[int, int], np.ndarray]:
+    """For each limb bone (parent, joint) the offset [3] of the joint, turned back to rest by the parent's rotation."""
+    rotations = global_from_local(matrix_from_rotation_6d(subject.rotations), skeleton.parents)
+    joints = subject.joints_world_m
+    return {(p, j): rotations[p].T @ (joints[j] - joints[p]) for p, j in limb_bones(skeleton)}
+
+
+def _rotation_problems(subject: Subject, skeleton: Skeleton) -> list[str]:
+    if not are_orthonormal(subject.rotations):
         return ["rotations are not orthonormal"]
     rotations = global_from_local(matrix_from_rotation_6d(subject.rotations), skeleton.parents)
     joints = subject.joints_world_m
@@ -174,11 +187,10 @@ def _rotation_problems(subject: Subject, skeleton: Skeleton) -> list[str]:
     if across @ rotations[skeleton.parents.index(-1)] @ np.array([1.0, 0.0, 0.0]) < 0:  # at rest the left is +x
         return ["left and right are swapped: left hips or shoulders lie on the body's right"]
     turned = []
-    for parent, joint in limb_bones(skeleton):
-        bone = rotations[parent].T @ (joints[joint] - joints[parent])
+    for (parent, joint), bone in bones_at_rest(subject, skeleton).items():
         rest = skeleton.rest_m[joint] - skeleton.rest_m[parent]
         cosine = bone @ rest / max(np.linalg.norm(bone) * np.linalg.norm(rest), 1e-12)
-        if np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _BONE_TURN_DEG:
+        if np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _BONE_TURN_DEG[skeleton.name]:
             turned.append(skeleton.joints[joint])
     if turned:
         return [f"rotations do not lead to the joints: the bone to {turned[0]} points elsewhere"]

@@ -20,11 +20,11 @@ from posecore.dataset import MANIFEST_NAME, Manifest, join_url, read_manifest, r
 from posecore.errors import UserError
 from posecore.sample import RealFrame, Sample, Subject, split_key
 from posecore.skeleton import load_skeleton, skeleton_names
-from synthgen.datasets.sample_checks import FaultCounts, limb_bones, sample_problems
+from synthgen.datasets.sample_checks import FaultCounts, are_orthonormal, bones_at_rest, sample_problems
 from synthgen.recipe import Recipe
 from synthgen.scene import scene_from_dict
 
-_BONE_CHANGE = 0.05  # of a limb bone's length between frames; skin landmarks at its ends move by less
+_BONE_CHANGE = 0.1  # of a limb bone between frames, share of its length; skin landmarks at its ends move by less
 _SAME_PLACE_M = 1e-6
 
 
@@ -247,14 +247,17 @@ class _Walk:
 
 
 def _bone_problems(first: Subject, subject: Subject) -> Iterator[str]:
-    """A limb bone that is longer or shorter than in the scene's first frame."""
+    """A limb bone whose length, or direction in its parent's frame, is not that of the scene's first frame."""
+    if any(one.rotations is None or not are_orthonormal(one.rotations) for one in (first, subject)):
+        return
     skeleton = load_skeleton(subject.skeleton)
-    for parent, joint in limb_bones(skeleton):
-        before, now = (np.linalg.norm(s.joints_world_m[joint] - s.joints_world_m[parent]) for s in (first, subject))
-        if abs(now - before) > _BONE_CHANGE * before:
+    bones = bones_at_rest(subject, skeleton)
+    for (parent, joint), before in bones_at_rest(first, skeleton).items():
+        change = np.linalg.norm(bones[parent, joint] - before) / np.linalg.norm(before)
+        if change > _BONE_CHANGE:
             yield (
-                f"subject {subject.id}: the bone to {skeleton.joints[joint]} is {now / before - 1:+.0%} longer than in "
-                "the scene's first frame"
+                f"subject {subject.id}: the bone to {skeleton.joints[joint]}, turned back to rest, is not that of the "
+                f"scene's first frame: it differs by {change:.0%} of its length"
             )
             return
 
