@@ -18,9 +18,8 @@ import numpy as np
 from posecore.camera import Camera
 from synthgen.backdrop import lay_behind
 from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from
-from synthgen.opengl import find_triangles, start_opengl
+from synthgen.opengl import Sight, look, start_opengl
 from synthgen.patterns import linear_colour, material_colours
-from synthgen.rays import RayMesh
 from synthgen.renderer import Passes
 from synthgen.scene import LightSpec
 from synthgen.stage import Stage
@@ -39,7 +38,7 @@ from synthgen.surfaces import (
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
-_LIFT_M = 0.002  # shadow rays start off the surface by this much, and 0.1% of its distance
+_SHADOWS_M = 8.0  # how far from the subjects on each axis depth maps tell shadows
 _FAINT = 0.01  # share of the light below which a lamp is left out
 _MATT = 0.7  # roughness from which on there are no highlights
 _GLANCING = 0.04  # share of light that a non-metal mirrors when seen straight on
@@ -73,22 +72,34 @@ class PyrenderRenderer:
 
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
-        surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
-        building = self._threads.submit(RayMesh, surfaces.vertices, surfaces.triangles)
-        triangle = find_triangles(surfaces.vertices, surfaces.triangles, camera).ravel()
-        casters = building.result()
-        shade = partial(self._shade, surfaces, casters, camera)
-        factors = _plane_factors(surfaces, camera)
-        directions = pixel_directions(camera, pixel_centres(camera)).reshape(-1, 3)
-        shares = (np.array_split(whole, self._num_threads) for whole in (triangle, directions))
-        looked = list(self._threads.map(lambda *share: shade(_meet(factors, *share)), *shares))
-        seen = Seen(*(np.concatenate([getattr(part, field.name) for part, _, _ in looked]) for field in fields(Seen)))
-        normals, radiance = (np.concatenate([part[index] for part in looked]) for index in (1, 2))
-        picture = radiance.reshape(camera.height, camera.width, 3)
-        edges = _edges(surfaces, seen, picture.shape[:2])
-        self._smooth(picture, edges, shade, casters, camera)
-        passes = to_passes(surfaces, seen, normals, picture)
-        photo = self._stage.spec.world.photo
+        spec, camera = self._stage.spec, self._stage.cameras[view]
+        surfaces = gather_surfaces(self._stage, frame)
+        lamps = self._lamps(self._environment(spec.world.hdri), _about_z(np.deg2rad(spec.world.turn_deg)))
+        places = np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps])
+        size = (camera.height, camera.width)
+        between = _between_pixels(camera)
+        looks = look(surfaces.vertices, surfaces.triangles, camera, places, *_casters(surfaces))
+        edges = _edges(surfaces, looks[0])
+        needed = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
+        for row, column in np.ndindex(2, 2):
+            needed[row : row + camera.height, column : column + camera.width] |= edges
+        seen = [
+            _seen(*whole) for whole in zip(looks, (camera, between), (np.ones(size, dtype=bool), needed), strict=True)
+        ]
+        seen, lit = (
+            Seen(*(np.concatenate([getattr(part, field.name) for part, _ in seen]) for field in fields(Seen))),
+            np.concatenate([shares for _, shares in seen]),
+        )
+        shares = np.array_split(np.arange(len(lit)), self._num_threads)
+        shade = partial(self._shade, surfaces, lamps, camera)
+        shaded = list(self._threads.map(lambda share: shade(_at(seen, share), lit[share]), shares))
+        normals, radiance = (np.concatenate([part[index] for part in shaded]) for index in (0, 1))
+        num_pixels = camera.height * camera.width
+        picture = radiance[:num_pixels].reshape(*size, 3)
+        _smooth(picture, edges, needed, radiance[num_pixels:])
+        seen = _at(seen, np.s_[:num_pixels])
+        passes = to_passes(surfaces, seen, normals[:num_pixels], picture)
+        photo = spec.world.photo
         if view or photo is None:
             return passes
         something = np.isfinite(passes.depth_m).astype(np.float32)
@@ -99,67 +110,37 @@ class PyrenderRenderer:
         self._threads.shutdown()
 
     def _shade(
-        self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen
-    ) -> tuple[Seen, np.ndarray, np.ndarray]:
-        """What is seen, with normals [N, 3] and radiance [N, 3] there."""
-        normals = shading_normals(surfaces, seen)
-        return seen, normals, self._radiance(surfaces, casters, camera, seen, normals)
-
-    def _smooth(
-        self,
-        picture: np.ndarray,
-        edges: np.ndarray,
-        shade: Callable[[Seen], tuple[Seen, np.ndarray, np.ndarray]],
-        casters: RayMesh,
-        camera: Camera,
-    ) -> None:
-        """Mix, in place, the pixels of a picture [H, W, 3] where `edges` is true half and half with their corners."""
-        needed = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
-        for row, column in np.ndindex(2, 2):
-            needed[row : row + camera.height, column : column + camera.width] |= edges
-        directions = pixel_directions(camera, np.argwhere(needed)[:, ::-1].astype(np.float64))
-        hits = casters.first_hits(camera.position_world, directions)
-        corners = np.zeros((*needed.shape, 3), dtype=np.float32)
-        corners[needed] = shade(Seen(hits.triangle, hits.distance, hits.weights, directions))[2]
-        rows, columns = np.nonzero(edges)
-        around = sum(corners[rows + row, columns + column] for row, column in np.ndindex(2, 2))
-        picture[rows, columns] = picture[rows, columns] / 2 + around / 8
-
-    def _radiance(
-        self, surfaces: Surfaces, casters: RayMesh, camera: Camera, seen: Seen, normals: np.ndarray
-    ) -> np.ndarray:
-        """[N, 3] linear radiance towards the camera."""
+        self, surfaces: Surfaces, lamps: list["_Lamp"], camera: Camera, seen: Seen, lit: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Normals [N, 3] of what is seen, and its linear radiance [N, 3] towards the camera."""
         assert self._stage is not None
         spec = self._stage.spec
         environment = self._environment(spec.world.hdri)
         turn = _about_z(np.deg2rad(spec.world.turn_deg))  # into the map's own directions
+        all_normals = shading_normals(surfaces, seen)
         result = np.empty((len(seen.triangle), 3), dtype=np.float32)
         hit = seen.triangle >= 0
         result[~hit] = radiance_from(environment, seen.directions[~hit] @ turn.T) * spec.world.strength
-        seen, normals = _at(seen, hit), normals[hit]
+        seen, normals, lit = _at(seen, hit), all_normals[hit], lit[hit] / np.float32(255)
         to_eye = -seen.directions / _length(seen.directions)[:, None]
         colours, roughness = self._colours(surfaces, seen, _dot(to_eye, normals), camera.K[0, 0])
         points = camera.position_world.astype(np.float32) + seen.directions * seen.depth_m[:, None]
-        start = points + normals * (_LIFT_M + 0.001 * seen.depth_m[:, None])
         light = irradiance_on(environment, normals @ turn.T) * spec.world.strength
         mirrored = np.zeros_like(light)
-        for lamp in self._lamps(environment, turn):
+        for number, lamp in enumerate(lamps):
             towards = lamp.place - points if lamp.distance_m else np.broadcast_to(lamp.place, points.shape)
             reach = _length(towards) if lamp.distance_m else np.ones(len(points), np.float32)
-            cosine = _dot(towards, normals) / reach
-            lit = np.flatnonzero(cosine > 0)
-            lit = lit[~casters.blocked(start[lit], towards[lit], 1.0 if lamp.distance_m else np.inf)]
-            falloff = (lamp.distance_m / reach[lit]) ** 2 if lamp.distance_m else 1.0
-            received = (cosine[lit] * falloff)[:, None] * lamp.irradiance
-            light[lit] += received
-            is_shiny = roughness[lit] < _MATT
-            shiny = lit[is_shiny]
+            received = np.maximum(_dot(towards, normals) / reach, 0) * lit[:, number]
+            if lamp.distance_m:
+                received *= (lamp.distance_m / reach) ** 2
+            light += received[:, None] * lamp.irradiance
+            shiny = np.flatnonzero((roughness < _MATT) & (received > 0))
             half = towards[shiny] / reach[shiny, None] + to_eye[shiny]
             power = 2 / np.maximum(roughness[shiny], 0.1) ** 4 - 2  # Blinn-Phong as wide as that roughness
             lobe = np.maximum(_dot(half, normals[shiny]) / _length(half), 0) ** power * (power + 2) / 8
-            mirrored[shiny] += _GLANCING * lobe[:, None] * received[is_shiny]
+            mirrored[shiny] += (_GLANCING * lobe * received[shiny])[:, None] * lamp.irradiance
         result[hit] = (colours * light + mirrored) / np.pi
-        return result
+        return all_normals, result
 
     def _colours(
         self, surfaces: Surfaces, seen: Seen, facing: np.ndarray, focal_px: float
@@ -215,42 +196,51 @@ class PyrenderRenderer:
         return self._environments[asset]
 
 
-def _plane_factors(surfaces: Surfaces, camera: Camera) -> np.ndarray:
-    """[T, 4, 3] float32: for a triangle and an eye, all that a ray's depth and barycentric weights need.
-
-    They are ratios of scalar products with the ray's direction (Moeller and Trumbore, 1997); the other factors of these
-    are the first three rows. The last row holds the depths' numerator.
-    """
-    a, b, c = surfaces.corners.transpose(1, 0, 2)
-    ab, ac, to_eye = b - a, c - a, camera.position_world.astype(np.float32) - a
-    across = np.cross(ab, ac)
-    numerator = np.repeat(_dot(to_eye, across)[:, None], 3, axis=1)
-    return np.stack([-across, np.cross(ac, to_eye), np.cross(to_eye, ab), numerator], axis=1)
+def _between_pixels(camera: Camera) -> Camera:
+    """A camera whose pixels' centres are the corners of a camera's pixels."""
+    K = camera.K.copy()
+    K[:2, 2] += 0.5
+    return Camera(camera.width + 1, camera.height + 1, K, camera.cam_from_world)
 
 
-def _meet(factors: np.ndarray, triangle: np.ndarray, directions: np.ndarray) -> Seen:
-    """Where rays from the camera meet the planes of the triangles [N] that they are known to see."""
-    own = factors[triangle]
-    along, v, w = np.einsum("nkc,nc->kn", own[:, :3], directions)
-    along = np.where(np.abs(along) < 1e-12, np.float32(1e-12), along)
-    v, w = v / along, w / along
-    # a rasteriser's corners are rounded to a fraction of a place, so a ray may just miss
-    weights = np.clip(np.stack([1 - v - w, v, w], axis=1), 0, 1)
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
-    return Seen(triangle, np.where(triangle >= 0, own[:, 3, 0] / along, np.float32(np.inf)), weights, directions)
+def _casters(surfaces: Surfaces) -> tuple[np.ndarray, np.ndarray]:
+    """Points [N, 3] round what casts shadows near the subjects, and the triangles [M] that reach far away from them."""
+    first_thing = surfaces.triangles[surfaces.instances > 0].max() + 1  # subjects come first
+    subjects = surfaces.vertices[:first_thing:8]  # their neighbours are near
+    points = np.concatenate([subjects, surfaces.vertices[first_thing:]])
+    near = points[(np.abs(points - subjects.mean(axis=0)) < _SHADOWS_M).all(axis=1)]
+    of_things = np.flatnonzero(surfaces.instances == 0)
+    away = np.abs(surfaces.corners[of_things] - subjects.mean(axis=0)) >= _SHADOWS_M
+    return near, of_things[away.any(axis=(1, 2))]
 
 
-def _edges(surfaces: Surfaces, seen: Seen, size: tuple[int, int]) -> np.ndarray:
+def _seen(sight: Sight, camera: Camera, chosen: np.ndarray) -> tuple[Seen, np.ndarray]:
+    """What the chosen pixels [H, W] see, row by row, and how much of each lamp's light [N, L] arrives there."""
+    directions = pixel_directions(camera, pixel_centres(camera)[chosen])
+    return Seen(sight.triangle[chosen], sight.depth_m[chosen], sight.weights[chosen], directions), sight.lit[chosen]
+
+
+def _edges(surfaces: Surfaces, sight: Sight) -> np.ndarray:
     """[H, W] bool: pixels that border on another material, or on a subject on a jump in depth."""
-    material = np.where(seen.triangle >= 0, surfaces.material[seen.triangle], -1).reshape(size)
-    on_subject = np.where(seen.triangle >= 0, surfaces.instances[seen.triangle] > 0, False).reshape(size)
-    depth_m = np.where(on_subject, seen.depth_m.reshape(size), 0)
-    edges = np.zeros(size, dtype=bool)
+    material = np.where(sight.triangle >= 0, surfaces.material[sight.triangle], -1)
+    on_subject = (sight.triangle >= 0) & (surfaces.instances[sight.triangle] > 0)
+    depth_m = np.where(on_subject, sight.depth_m, 0)
+    edges = np.zeros(material.shape, dtype=bool)
     for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = (material[here] != material[there]) | (np.abs(depth_m[here] - depth_m[there]) > _EDGE_M)
         edges[here] |= differ
         edges[there] |= differ
     return edges
+
+
+def _smooth(picture: np.ndarray, edges: np.ndarray, needed: np.ndarray, radiance: np.ndarray) -> None:
+    """Mix, in place, the pixels of a picture [H, W, 3] where `edges` is true half and half with their corners, of which
+    `radiance` [N, 3] tells those that are needed [H + 1, W + 1]."""
+    corners = np.zeros((*needed.shape, 3), dtype=np.float32)
+    corners[needed] = radiance
+    rows, columns = np.nonzero(edges)
+    around = sum(corners[rows + row, columns + column] for row, column in np.ndindex(2, 2))
+    picture[rows, columns] = picture[rows, columns] / 2 + around / 8
 
 
 def _about_z(angle_rad: float) -> np.ndarray:

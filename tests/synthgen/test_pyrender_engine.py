@@ -92,7 +92,7 @@ def test_without_its_library_one_line_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr(ctypes, "CDLL", missing)
     monkeypatch.setenv("PYOPENGL_PLATFORM", "egl")
     with pytest.raises(UserError, match=r"no libEGL\.so\.1 here.* on Debian or Ubuntu install libegl1"):
-        opengl._renderer.__wrapped__()  # past the context that this process has open
+        opengl._context.__wrapped__()  # past the context that this process has open
 
 
 @pytest.mark.blender
