@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -29,7 +30,6 @@ from synthgen.surfaces import (
     blend,
     gather_surfaces,
     painted_tint,
-    pixel_centres,
     pixel_directions,
     sample_texture,
     shading_normals,
@@ -77,28 +77,25 @@ class PyrenderRenderer:
         lamps = self._lamps(self._environment(spec.world.hdri), _about_z(np.deg2rad(spec.world.turn_deg)))
         places = np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps])
         size = (camera.height, camera.width)
-        between = _between_pixels(camera)
         looks = look(surfaces.vertices, surfaces.triangles, camera, places, *_casters(surfaces))
         edges = _edges(surfaces, looks[0])
         needed = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
         for row, column in np.ndindex(2, 2):
             needed[row : row + camera.height, column : column + camera.width] |= edges
-        seen = [
-            _seen(*whole) for whole in zip(looks, (camera, between), (np.ones(size, dtype=bool), needed), strict=True)
-        ]
+        pixels, corners = np.arange(camera.height * camera.width), np.flatnonzero(needed)
+        seen = (_seen(looks[0], camera, pixels), _seen(looks[1], _between_pixels(camera), corners))
         seen, lit = (
             Seen(*(np.concatenate([getattr(part, field.name) for part, _ in seen]) for field in fields(Seen))),
             np.concatenate([shares for _, shares in seen]),
         )
-        shares = np.array_split(np.arange(len(lit)), self._num_threads)
+        shares = _slices(len(lit), self._num_threads)
         shade = partial(self._shade, surfaces, lamps, camera)
         shaded = list(self._threads.map(lambda share: shade(_at(seen, share), lit[share]), shares))
         normals, radiance = (np.concatenate([part[index] for part in shaded]) for index in (0, 1))
-        num_pixels = camera.height * camera.width
-        picture = radiance[:num_pixels].reshape(*size, 3)
-        _smooth(picture, edges, needed, radiance[num_pixels:])
-        seen = _at(seen, np.s_[:num_pixels])
-        passes = to_passes(surfaces, seen, normals[:num_pixels], picture)
+        picture = radiance[: len(pixels)].reshape(*size, 3)
+        _smooth(picture, edges, needed, radiance[len(pixels) :])
+        seen = _at(seen, np.s_[: len(pixels)])
+        passes = to_passes(surfaces, seen, normals[: len(pixels)], picture)
         photo = spec.world.photo
         if view or photo is None:
             return passes
@@ -196,6 +193,11 @@ class PyrenderRenderer:
         return self._environments[asset]
 
 
+def _slices(length: int, num_parts: int) -> list[slice]:
+    bounds = np.linspace(0, length, num_parts + 1).astype(int)
+    return [slice(*ends) for ends in pairwise(bounds)]
+
+
 def _between_pixels(camera: Camera) -> Camera:
     """A camera whose pixels' centres are the corners of a camera's pixels."""
     K = camera.K.copy()
@@ -215,9 +217,12 @@ def _casters(surfaces: Surfaces) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _seen(sight: Sight, camera: Camera, chosen: np.ndarray) -> tuple[Seen, np.ndarray]:
-    """What the chosen pixels [H, W] see, row by row, and how much of each lamp's light [N, L] arrives there."""
-    directions = pixel_directions(camera, pixel_centres(camera)[chosen])
-    return Seen(sight.triangle[chosen], sight.depth_m[chosen], sight.weights[chosen], directions), sight.lit[chosen]
+    """What chosen pixels [N], counted row by row, see, and how much of each lamp's light [N, L] arrives there."""
+    row, column = np.divmod(chosen, camera.width)
+    directions = pixel_directions(camera, np.stack([column + 0.5, row + 0.5], axis=1))
+    looked = (sight.triangle, sight.depth_m, sight.weights, sight.lit)
+    triangle, depth_m, weights, lit = (whole.reshape(-1, *whole.shape[2:])[chosen] for whole in looked)
+    return Seen(triangle, depth_m, weights, directions), lit
 
 
 def _edges(surfaces: Surfaces, sight: Sight) -> np.ndarray:

@@ -50,12 +50,23 @@ float reached(int lamp, vec3 place, float depth_m, vec3 normal)
     return texture(maps, vec4(at.xy, lamp, clamp(at.z, 0.0, 1.0)));
 }
 
+// Whether a pixel's corner lies amid one triangle, up to the pixels next to those that touch it: nobody asks for it.
+bool is_within(int number)
+{
+    ivec2 here = 2 * ivec2(gl_FragCoord.xy), last = textureSize(numbers, 0) - 2;
+    for (int row = -3; row <= 3; row += 2)
+        for (int column = -3; column <= 3; column += 2)
+            if (texelFetch(numbers, clamp(here + ivec2(column, row), ivec2(1), last), 0).x != number)
+                return false;
+    return true;
+}
+
 void main()
 {
     int number = texelFetch(numbers, 2 * ivec2(gl_FragCoord.xy) + first, 0).x;
     seen = vec4(0.0);
     lit = vec4(0.0);
-    if (number == 0)
+    if (number == 0 || (first == 0 && is_within(number)))
         return;
     ivec3 corner = texelFetch(triangles, number - 1).xyz;
     vec3 a = texelFetch(vertices, corner.x).xyz;
