@@ -5,8 +5,11 @@ python benchmarks/engines.py --engine eevee --scenes 5    # where there is a GPU
 python benchmarks/engines.py --memory-frames 1000         # also whether the engine's process grows
 """
 
-import argparse
 import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as in a render worker; numpy reads it once
+
+import argparse
 import time
 from pathlib import Path
 
