@@ -23,7 +23,7 @@ _NEAR_M, _FAR_M = 0.1, 1000.0  # Blender's cameras see from 0.1 m on, too
 _MAP_SIZE = 512  # texels a side of a lamp's depth map
 _LARGE = 32  # triangles at most that reach out of the maps
 _MAPS = 4  # lamps that one drawing takes
-_MAP_NEAR_M = 0.05  # what is nearer to a lamp casts no shadow
+_MAP_NEAR_M = 0.05  # a lamp's map is laid out by what is further away
 _WIDEST = 4.0  # tangent of half the angle that a lamp's map may see
 _HELP = (
     "which engine.name: pyrender and eevee need; "
@@ -142,15 +142,18 @@ def _lamp_map(lamp: np.ndarray, casters: np.ndarray) -> _LampMap:
     if is_near:
         points = points[points[:, 2] > _MAP_NEAR_M]
         plane = np.clip(points[:, :2] / points[:, 2:], -_WIDEST, _WIDEST)
-        far_m = max(points[:, 2].max(initial=0.0), 2 * _MAP_NEAR_M) + 1.0
-        clip[2, 2:] = (far_m + _MAP_NEAR_M) / (far_m - _MAP_NEAR_M), -2 * far_m * _MAP_NEAR_M / (far_m - _MAP_NEAR_M)
+        # half way, since a depth map's steps grow with the ratio of its ends; what is nearer counts at its end
+        near_m = max(points[:, 2].min() / 2, _MAP_NEAR_M) if len(points) else _MAP_NEAR_M
+        far_m = points[:, 2].max(initial=near_m) + 1.0
+        clip[2, 2:] = (far_m + near_m) / (far_m - near_m), -2 * far_m * near_m / (far_m - near_m)
         clip[3, 2] = 1
     else:
         plane = points[:, :2]
         near_m, far_m = points[:, 2].min() - 1.0, points[:, 2].max() + 1.0
         clip[2, 2:] = 2 / (far_m - near_m), -(far_m + near_m) / (far_m - near_m)
         clip[3, 3] = 1
-    low, high = plane.min(axis=0, initial=np.inf), plane.max(axis=0, initial=-np.inf)
+    plane = plane if len(plane) else np.zeros((1, 2))  # nothing lies before the lamp
+    low, high = plane.min(axis=0), plane.max(axis=0)
     wide = np.maximum(high - low, 1e-3) * 1.05
     middle_at = 2 if is_near else 3  # what a ray's place in the plane is divided by
     clip[[0, 1], [0, 1]] = 2 / wide
@@ -183,7 +186,7 @@ class _Context:
         self._loaded: np.ndarray | None = None
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._vertices)
         GL.glEnableVertexAttribArray(0)
-        GL.glVertexAttribPointer(0, 3, GL.GL_FLOAT, GL.GL_FALSE, 0, None)
+        GL.glVertexAttribPointer(0, 3, GL.GL_FLOAT, GL.GL_FALSE, 16, None)
         GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, self._triangles)
         self._number = _program(GL, "triangles.vert", "number.frag")
         self._depth = _program(GL, "triangles.vert", "depth.frag")
@@ -198,7 +201,7 @@ class _Context:
             GL.glBindTexture(kind, texture)
             GL.glUseProgram(self._sight)
             GL.glUniform1i(self._uniform(self._sight, name), unit)
-        self._buffers = ((2, GL.GL_RGB32I, self._triangles), (3, GL.GL_RGB32F, self._vertices))
+        self._buffers = ((2, GL.GL_R32I, self._triangles), (3, GL.GL_RGBA32F, self._vertices))
         GL.glActiveTexture(GL.GL_TEXTURE0)
         self._maps = GL.glGenTextures(1)
         GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, self._maps)
@@ -232,7 +235,7 @@ class _Context:
         GL = self._gl
         self._make_current()
         for target, buffer, values in (
-            (GL.GL_ARRAY_BUFFER, self._vertices, np.ascontiguousarray(vertices, dtype=np.float32)),
+            (GL.GL_ARRAY_BUFFER, self._vertices, np.pad(vertices.astype(np.float32), ((0, 0), (0, 1)))),
             (GL.GL_ELEMENT_ARRAY_BUFFER, self._triangles, np.ascontiguousarray(triangles, dtype=np.int32)),
         ):
             if target == GL.GL_ELEMENT_ARRAY_BUFFER and triangles is self._loaded:

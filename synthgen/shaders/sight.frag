@@ -1,4 +1,4 @@
-#version 400 core
+#version 330 core
 // Where a pixel's centre meets the triangle that it is known to see, from the exact geometry, and which lamps reach it.
 uniform isampler2D numbers;      // at twice the resolution
 uniform int first;               // 1 for pixels' centres, 0 for their corners
@@ -17,10 +17,16 @@ uniform int large[32];          // triangles that reach out of the maps
 layout(location = 0) out vec4 seen;  // number of the triangle, depth, and weights of its second and third corners
 layout(location = 1) out vec4 lit;
 
+ivec3 corners_of(int number)
+{
+    int at = 3 * number;
+    return ivec3(texelFetch(triangles, at).x, texelFetch(triangles, at + 1).x, texelFetch(triangles, at + 2).x);
+}
+
 // Whether a triangle lies between a place and a lamp in the direction `towards`, which ends there if the lamp is near.
 bool blocks(int number, vec3 start, vec3 towards, bool is_near)
 {
-    ivec3 corner = texelFetch(triangles, number).xyz;
+    ivec3 corner = corners_of(number);
     vec3 a = texelFetch(vertices, corner.x).xyz;
     vec3 ab = texelFetch(vertices, corner.y).xyz - a, ac = texelFetch(vertices, corner.z).xyz - a;
     vec3 from = start - a, across = cross(ab, ac);
@@ -68,7 +74,7 @@ void main()
     lit = vec4(0.0);
     if (number == 0 || (first == 0 && is_within(number)))
         return;
-    ivec3 corner = texelFetch(triangles, number - 1).xyz;
+    ivec3 corner = corners_of(number - 1);
     vec3 a = texelFetch(vertices, corner.x).xyz;
     vec3 ab = texelFetch(vertices, corner.y).xyz - a, ac = texelFetch(vertices, corner.z).xyz - a;
     // ratios of scalar products (Moeller and Trumbore, 1997)

@@ -5,6 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
+from posecore.camera import Camera, look_at
 from posecore.errors import UserError
 from synthgen import catalog, opengl
 from synthgen.datasets.validate import sample_problems
@@ -16,6 +17,7 @@ from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes, Renderer
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
+from synthgen.surfaces import pixel_centres, pixel_directions
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,23 @@ def test_renderers_may_live_beside_one_another_and_outlive_each_other(recipe: Re
     del first
     second.set_stage(stages[0])
     np.testing.assert_array_equal(second.render(0, 0).radiance, expected.radiance)
+
+
+@pytest.mark.parametrize("lamp", [(0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1000.0, 1.0)], ids=["direction", "place"])
+@pytest.mark.parametrize("large", [[], [2, 3]], ids=["by depth map", "exactly"])
+def test_a_square_shades_the_floor_below_it(lamp: tuple[float, ...], large: list[int]) -> None:
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=np.float32)
+    vertices = np.concatenate([30 * square, 0.5 * square + [0, 0, 1]])
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], dtype=np.int32)
+    eye = np.array([0.0, -4.0, 0.8])
+    camera = Camera(64, 48, np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]]), look_at(eye, np.zeros(3)))
+    centres, corners = opengl.look(vertices, triangles, camera, np.array([lamp]), vertices[4:], np.array(large, int))
+    assert corners.triangle.shape == (49, 65)
+    directions = pixel_directions(camera, pixel_centres(camera))
+    floor = (centres.triangle == 0) | (centres.triangle == 1)
+    away = np.abs((eye + directions * centres.depth_m[..., None])[floor][:, :2]).max(axis=1)
+    assert (centres.lit[floor, 0][away < 0.47] == 0).all() and (away < 0.47).sum() > 20
+    assert (centres.lit[floor, 0][away > 0.53] == 255).all()
 
 
 def test_labelled_samples_are_sound(rendered: list[Passes], recipe: Recipe, stages: list[Stage]) -> None:
