@@ -221,7 +221,9 @@ def _seen(sight: Sight, camera: Camera, chosen: np.ndarray) -> tuple[Seen, np.nd
     row, column = np.divmod(chosen, camera.width)
     directions = pixel_directions(camera, np.stack([column + 0.5, row + 0.5], axis=1))
     looked = (sight.triangle, sight.depth_m, sight.weights, sight.lit)
-    triangle, depth_m, weights, lit = (whole.reshape(-1, *whole.shape[2:])[chosen] for whole in looked)
+    triangle, depth_m, weights, lit = (
+        whole.reshape(camera.width * camera.height, *whole.shape[2:])[chosen] for whole in looked
+    )
     return Seen(triangle, depth_m, weights, directions), lit
 
 

@@ -13,6 +13,7 @@ from synthgen.engines import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.painter import PainterRenderer
+from synthgen.pyrender_engine import PyrenderRenderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes, Renderer
 from synthgen.sampling.scene import sample_scene
@@ -87,6 +88,14 @@ def test_a_square_shades_the_floor_below_it(lamp: tuple[float, ...], large: list
     away = np.abs((eye + directions * centres.depth_m[..., None])[floor][:, :2]).max(axis=1)
     assert (centres.lit[floor, 0][away < 0.47] == 0).all() and (away < 0.47).sum() > 20
     assert (centres.lit[floor, 0][away > 0.53] == 255).all()
+
+
+def test_a_scene_without_strong_lamps_renders(
+    recipe: Recipe, stages: list[Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PyrenderRenderer, "_lamps", lambda *_: [])
+    (passes,) = views(open_renderer(recipe.engine, catalog.asset_path, threads=1), stages[:1])
+    assert np.isfinite(passes.radiance).all()
 
 
 def test_labelled_samples_are_sound(rendered: list[Passes], recipe: Recipe, stages: list[Stage]) -> None:
