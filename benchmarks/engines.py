@@ -17,7 +17,7 @@ import numpy as np
 
 from posecore.codec import encode
 from synthgen.catalog import asset_path, load_library
-from synthgen.engines import open_renderer
+from synthgen.engines.opening import open_renderer
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe, load_recipe

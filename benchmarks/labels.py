@@ -20,7 +20,7 @@ import numpy as np
 from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE, Sample, Subject, inside_frame
 from posecore.skeleton import load_skeleton
 from synthgen.catalog import asset_path, load_library
-from synthgen.engines import open_renderer
+from synthgen.engines.opening import open_renderer
 from synthgen.labels import label
 from synthgen.recipe import load_recipe
 from synthgen.renderer import Passes

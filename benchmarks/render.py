@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from posecore.codec import encode
 from synthgen.catalog import asset_path, load_library
-from synthgen.engines import open_renderer
+from synthgen.engines.opening import open_renderer
 from synthgen.generate import render_dataset
 from synthgen.labels import label
 from synthgen.pool import SceneDone, render_shards

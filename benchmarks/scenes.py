@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from synthgen.catalog import load_library
 from synthgen.distributions import Choice, Distribution, support
+from synthgen.engines.painter import PainterRenderer
 from synthgen.library import SubjectLibrary
-from synthgen.painter import PainterRenderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import SceneSpec

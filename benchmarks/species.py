@@ -15,7 +15,7 @@ from posecore.overlay import contact_sheet
 from posecore.sample import Sample
 from synthgen.catalog import asset_path, load_library
 from synthgen.datasets.preview import draw_sample
-from synthgen.engines import open_renderer
+from synthgen.engines.opening import open_renderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.shards import current_versions, render_scene
 from synthgen.subjects.animal_species import species

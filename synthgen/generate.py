@@ -16,7 +16,7 @@ from posecore.dataset import MANIFEST_NAME, Manifest, encode_manifest, read_mani
 from posecore.errors import UserError
 from posecore.skeleton import SUPERSETS, load_skeleton
 from synthgen import catalog
-from synthgen.engines import require_engine
+from synthgen.engines.opening import require_engine
 from synthgen.output import Output, open_output
 from synthgen.pool import SceneDone, SceneRaised, ShardDone, ShardLost, render_shards
 from synthgen.recipe import Recipe

@@ -204,7 +204,7 @@ def _work(connection: Connection, recipe_content: dict[str, object], folder: Pat
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _raise_exit)
     from synthgen.catalog import asset_finder, load_library
-    from synthgen.engines import open_renderer
+    from synthgen.engines.opening import open_renderer
 
     try:
         recipe = Recipe.model_validate(recipe_content)

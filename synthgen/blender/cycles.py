@@ -21,11 +21,11 @@ from posecore.errors import UserError
 from posecore.transforms import invert_rigid
 from synthgen.backdrop import lay_behind
 from synthgen.blender.materials import build_material, linear
+from synthgen.engines.surfaces import cast, gather_surfaces, shading_normals, to_passes
 from synthgen.renderer import Passes, RenderSettings
 from synthgen.scene import LightSpec, Material
 from synthgen.stage import Stage
 from synthgen.subjects.posed import PosedSubject
-from synthgen.surfaces import cast, gather_surfaces, shading_normals, to_passes
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1; with the HDRIs' own level it reads as a sunny day
 _SENSOR_MM = 36.0

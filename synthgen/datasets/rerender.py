@@ -21,7 +21,7 @@ from posecore.sample import Sample, split_key
 from posecore.settings import apply_override, parse_settings
 from synthgen import catalog
 from synthgen.datasets.lookup import find_record
-from synthgen.engines import open_renderer, require_engine
+from synthgen.engines.opening import open_renderer, require_engine
 from synthgen.recipe import Recipe
 from synthgen.scene import SceneSpec, scene_from_dict
 from synthgen.shards import current_versions, render_spec

@@ -6,9 +6,9 @@ import pytest
 from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE, Sample, validate
 from posecore.skeleton import load_skeleton
 from synthgen.datasets.sample_checks import sample_problems
+from synthgen.engines.painter import PainterRenderer
 from synthgen.labels import label, reason_to_reject
 from synthgen.library import SubjectLibrary
-from synthgen.painter import PainterRenderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import CameraSpec

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from posecore.sample import Sample
+from synthgen.engines.painter import PainterRenderer
 from synthgen.library import SubjectLibrary
-from synthgen.painter import PainterRenderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
 from synthgen.shards import UnsoundSampleError, render_scene

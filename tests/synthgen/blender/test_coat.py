@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from synthgen import catalog
-from synthgen.engines import open_renderer
-from synthgen.painter import PainterRenderer
+from synthgen.engines.opening import open_renderer
+from synthgen.engines.painter import PainterRenderer
 from synthgen.recipe import load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import build_stage

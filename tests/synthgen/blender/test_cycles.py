@@ -12,9 +12,11 @@ from posecore.codec import decode
 from posecore.dataset import iterate_dataset
 from posecore.errors import UserError
 from posecore.sample import Sample
-from synthgen import catalog, engines
+from synthgen import catalog
 from synthgen.datasets.sample_checks import sample_problems
-from synthgen.engines import open_renderer
+from synthgen.engines import opening
+from synthgen.engines.opening import open_renderer
+from synthgen.engines.surfaces import pixel_centres, pixel_directions
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.rays import RayMesh, split_quads
@@ -22,7 +24,6 @@ from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
-from synthgen.surfaces import pixel_centres, pixel_directions
 
 pytestmark = pytest.mark.blender
 pytest.importorskip("bpy", reason="Blender's bpy is not installed")
@@ -135,7 +136,7 @@ def test_eevee_on_a_software_driver_shows_what_cycles_shows_where_cycles_shows_i
 
 
 def test_eevee_without_a_gpu_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "opengl_driver", lambda: "llvmpipe (LLVM 15.0.6, 256 bits)")
+    monkeypatch.setattr(opening, "opengl_driver", lambda: "llvmpipe (LLVM 15.0.6, 256 bits)")
     engine = load_recipe("humans_dr", ("engine.name=eevee",)).engine
     with pytest.raises(UserError, match=r"finds no GPU here, only llvmpipe .* set engine\.device to cpu"):
         open_renderer(engine, catalog.asset_path, threads=1)

@@ -230,7 +230,7 @@ RECORD_BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "an arm bent elsewhere": (in_subject(bent_arm), "the bone to left_elbow points elsewhere"),
     "a larger body in the second frame": (
-        in_subject(lambda s, f: placed(s.joints_cam_m * 1.2, f, s), 2), "turned back to rest, is not that of the scene's first frame",
+        in_subject(lambda s, f: placed(s.joints_cam_m * 1.2, f, s), 2), "is not that of the scene's first frame",
     ),
     # layers
     "a blank picture": (in_sample(lambda s: of_layers(s, image=np.zeros_like)), "the picture is blank"),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from synthgen.catalog import load_animals
+from synthgen.engines.surfaces import sample_texture
 from synthgen.subjects.animal_coat import KINDS, REGIONS, Accent, Coat, Markings, paint_coat
 from synthgen.subjects.animal_pose import QuadrupedPose
 from synthgen.subjects.animal_rig import PART_NAMES
 from synthgen.subjects.animal_shape import QuadrupedShape, shape_animal
 from synthgen.subjects.quadruped import AnimalLibrary, pose_quadruped
-from synthgen.surfaces import sample_texture
 
 WHITE, BLACK, RED = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)
 NO_MARKINGS = Markings("none", BLACK, BLACK, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -6,9 +6,9 @@ camera; the world is a plain sky; a surface has the first colour of its material
 
 import numpy as np
 
+from synthgen.engines.surfaces import cast, gather_surfaces, painted_tint, shading_normals, to_passes
 from synthgen.renderer import Passes
 from synthgen.stage import Stage
-from synthgen.surfaces import cast, gather_surfaces, painted_tint, shading_normals, to_passes
 
 _SKY = (0.35, 0.45, 0.6)
 

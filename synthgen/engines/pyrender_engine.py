@@ -18,13 +18,10 @@ import numpy as np
 
 from posecore.camera import Camera
 from synthgen.backdrop import lay_behind
-from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from
-from synthgen.opengl import Sight, look, start_opengl
-from synthgen.patterns import linear_colour, material_colours
-from synthgen.renderer import Passes
-from synthgen.scene import LightSpec
-from synthgen.stage import Stage
-from synthgen.surfaces import (
+from synthgen.engines.environment import Environment, irradiance_on, load_environment, radiance_from
+from synthgen.engines.opengl import Sight, look, start_opengl
+from synthgen.engines.patterns import linear_colour, material_colours
+from synthgen.engines.surfaces import (
     Seen,
     Surfaces,
     blend,
@@ -35,6 +32,9 @@ from synthgen.surfaces import (
     shading_normals,
     to_passes,
 )
+from synthgen.renderer import Passes
+from synthgen.scene import LightSpec
+from synthgen.stage import Stage
 
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from posecore.errors import UserError
-from synthgen.painter import PainterRenderer
+from synthgen.engines.painter import PainterRenderer
 from synthgen.recipe import EngineRecipe
 from synthgen.renderer import Renderer, RenderSettings
 
@@ -26,7 +26,7 @@ def open_renderer(engine: EngineRecipe, asset_path: Callable[[str], Path], threa
             return PainterRenderer()
         case "pyrender":
             require_engine(engine)
-            from synthgen.pyrender_engine import PyrenderRenderer
+            from synthgen.engines.pyrender_engine import PyrenderRenderer
 
             return PyrenderRenderer(asset_path, threads)
         case "cycles" | "eevee":
@@ -73,7 +73,7 @@ def opengl_driver() -> str:
     """
     look = (
         "from posecore.errors import UserError\n"
-        "from synthgen.opengl import start_opengl\n"
+        "from synthgen.engines.opengl import start_opengl\n"
         "try: print(start_opengl())\n"
         "except UserError as error: raise SystemExit(str(error))"
     )

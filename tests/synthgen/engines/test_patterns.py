@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthgen.patterns import linear_colour, material_colours
+from synthgen.engines.patterns import linear_colour, material_colours
 from synthgen.scene import Material
 
 BLACK_AND_WHITE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

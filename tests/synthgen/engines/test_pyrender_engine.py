@@ -7,18 +7,19 @@ import pytest
 
 from posecore.camera import Camera, look_at
 from posecore.errors import UserError
-from synthgen import catalog, opengl
+from synthgen import catalog
 from synthgen.datasets.validate import sample_problems
-from synthgen.engines import open_renderer
+from synthgen.engines import opengl
+from synthgen.engines.opening import open_renderer
+from synthgen.engines.painter import PainterRenderer
+from synthgen.engines.pyrender_engine import PyrenderRenderer
+from synthgen.engines.surfaces import pixel_centres, pixel_directions
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
-from synthgen.painter import PainterRenderer
-from synthgen.pyrender_engine import PyrenderRenderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes, Renderer
 from synthgen.sampling.scene import sample_scene
 from synthgen.stage import Stage, build_stage
-from synthgen.surfaces import pixel_centres, pixel_directions
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.environment import Environment, irradiance_on, load_environment, radiance_from
+from synthgen.engines.environment import Environment, irradiance_on, load_environment, radiance_from
 
 AXES = np.concatenate([np.eye(3), -np.eye(3)])
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from posecore.camera import Camera, unproject
-from synthgen.environment import sample_bilinear
+from synthgen.engines.environment import sample_bilinear
 from synthgen.rays import RayMesh, split_quads
 from synthgen.renderer import Passes
 from synthgen.scene import Material
