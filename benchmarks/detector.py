@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("coco", type=Path, help="folder that `synthgen export --format coco` wrote")
     parser.add_argument("--count", type=int, default=300, help="people to look at")
     parser.add_argument("--least-height", type=float, default=0.5, help="of the person's box, share of the picture")
-    parser.add_argument("--worst", type=Path, help="PNG with the twenty that agree least")
+    parser.add_argument("--worst", type=Path, help="PNG with the twenty that were found and agree least")
     options = parser.parse_args()
     people = read_people(options.coco, options.least_height)[: options.count]
     detector = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
@@ -45,7 +45,6 @@ def main() -> None:
         framed = cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
         result = detector.process(cv2.cvtColor(framed, cv2.COLOR_BGR2RGB))
         if result.pose_landmarks is None:
-            ranked.append((-1.0, path, image, keypoints, None))
             continue
         found += 1
         landmarks = result.pose_landmarks.landmark
@@ -104,12 +103,11 @@ def write_worst(path: Path, ranked: list) -> None:
         tile = cv2.resize(image, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_CUBIC)
         for index in np.flatnonzero(keypoints[:, 2] > 0):
             ours = tuple(np.rint(keypoints[index, :2] * scale).astype(int).tolist())
-            if estimate is not None:
-                theirs = tuple(np.rint(estimate[index] * scale).astype(int).tolist())
-                cv2.line(tile, ours, theirs, (255, 255, 255), 1, cv2.LINE_AA)
-                cv2.circle(tile, theirs, 3, (60, 60, 240), -1, cv2.LINE_AA)
+            theirs = tuple(np.rint(estimate[index] * scale).astype(int).tolist())
+            cv2.line(tile, ours, theirs, (255, 255, 255), 1, cv2.LINE_AA)
+            cv2.circle(tile, theirs, 3, (60, 60, 240), -1, cv2.LINE_AA)
             cv2.circle(tile, ours, 3, (80, 220, 80), -1, cv2.LINE_AA)
-        text = f"{source.stem}: not found" if estimate is None else f"{source.stem}: {share:.0%}"
+        text = f"{source.stem}: {share:.0%}"
         cv2.putText(tile, text, (4, _TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
         tiles.append(tile)
     rows = [np.hstack(tiles[start : start + 5]) for start in range(0, len(tiles), 5)]

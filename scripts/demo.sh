@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole road, small: render people, pretrain, pack real video, finetune, evaluate, report. About 20 minutes on two cores.
+# The whole road, small: render people, pretrain, pack real video, finetune, evaluate, report. About 25 minutes on two cores.
 # Each step is a command that you can run yourself; a step whose result is there is skipped, one that was interrupted goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
