@@ -104,13 +104,14 @@ def draws_of(recipe: Recipe, spec: SceneSpec) -> Iterator[tuple[str, Distributio
             section = getattr(recipe.subject, part, None)
             drawn = subject.shape if part == "shape" else getattr(subject, "wardrobe", None)
             if section is not None and drawn is not None:
-                yield from _same_names(f"subject.{part}", section, drawn)
+                yield from _same_names(f"subject.{part}", section, drawn, without=_DERIVED)
         for frame in spec.frames:
             # what else a pose says is made of several draws
             yield from _same_names("subject.pose", recipe.subject.pose, frame.poses[number], without=_DERIVED)
 
 
-_DERIVED = ("heading_deg", "jitter_deg", "mirrored")
+# Fields whose draw decides about the number or name of the same name, or which several draws make.
+_DERIVED = ("heading_deg", "jitter_deg", "mirrored", "socks", "gloves", "hair")
 
 
 def _same_names(
