@@ -2,7 +2,7 @@
 
 python benchmarks/labels.py                                  # 300 frames of humans_dr with companions, pyrender, 256 px
 python benchmarks/labels.py --engine cycles --size 128 --frames 100
-python benchmarks/labels.py --overlays /tmp/overlays         # 40 pictures, each joint in its visibility's colour
+python benchmarks/labels.py --overlays overlays              # 40 pictures, each joint in its visibility's colour
 
 Overlays: green visible, orange hidden by the subject itself, pink by something else. The pass method, which synthgen
 used before, calls a joint hidden if the depth pass at its pixel is nearer than the joint by more than flesh; it stays
