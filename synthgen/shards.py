@@ -23,7 +23,7 @@ from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe
 from synthgen.renderer import Renderer
 from synthgen.sampling.scene import sample_scene
-from synthgen.scene import SceneSpec, scene_to_dict
+from synthgen.scene import scene_to_dict
 from synthgen.stage import Stage, build_stage, deepest_self_penetration_m
 
 _MOST_ATTEMPTS = 50
@@ -179,23 +179,6 @@ def _render_draw(
         return _render_draw(scene, attempt, recipe, library, renderer, versions, is_second_try=True)
 
 
-def render_spec(
-    spec: SceneSpec,
-    recipe: Recipe,
-    library: SubjectLibrary,
-    renderer: Renderer,
-    versions: dict[str, str],
-    only: tuple[int, int] | None = None,
-) -> Iterator[Sample]:
-    """Samples of a scene that was drawn, frame by frame and view by view.
-
-    Args:
-        recipe: says what to store and is named in the provenance; nothing is drawn from it.
-        only: (frame, view) of the one sample to render; None: all.
-    """
-    return render_stage(build_stage(spec, library), recipe, library, renderer, versions, only)
-
-
 def render_stage(
     stage: Stage,
     recipe: Recipe,
@@ -204,7 +187,12 @@ def render_stage(
     versions: dict[str, str],
     only: tuple[int, int] | None = None,
 ) -> Iterator[Sample]:
-    """As render_spec, of a scene that was built."""
+    """Samples of a scene that was built, frame by frame and view by view.
+
+    Args:
+        recipe: says what to store and is named in the provenance; nothing is drawn from it.
+        only: (frame, view) of the one sample to render; None: all.
+    """
     spec = stage.spec
     provenance = {
         "recipe": recipe.name,

@@ -24,7 +24,8 @@ from synthgen.datasets.lookup import find_record
 from synthgen.engines.opening import open_renderer, require_engine
 from synthgen.recipe import Recipe
 from synthgen.scene import SceneSpec, scene_from_dict
-from synthgen.shards import current_versions, render_spec
+from synthgen.shards import current_versions, render_stage
+from synthgen.stage import build_stage
 
 _CHANGEABLE = ("engine.", "image.")
 _MOST_LINES = 20
@@ -66,7 +67,8 @@ def rerender(
     renderer = open_renderer(recipe.engine, catalog.asset_finder(recipe), os.cpu_count() or 1)
     try:
         versions = current_versions(renderer.name, renderer.version)
-        (sample,) = render_spec(spec, recipe, library, renderer, versions, only=(frame, view))
+        stage = build_stage(spec, library)
+        (sample,) = render_stage(stage, recipe, library, renderer, versions, only=(frame, view))
     finally:
         renderer.close()
     members = encode(sample, recipe.image.format, recipe.image.quality)

@@ -27,8 +27,8 @@ from synthgen.subjects.human_pose import (
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip
 from synthgen.subjects.posed import PosedSubject
-from synthgen.subjects.resting import tip_to_rest
-from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_surface
+from synthgen.subjects.resting import RESTING_STEP, tip_to_rest
+from synthgen.subjects.self_contact import FLESH_GIVES_M, ContactSurface, clear_limbs, contact_surface
 from synthgen.subjects.skinning import bone_positions, skin
 from synthgen.subjects.tailoring import Mannequin, measure
 
@@ -63,8 +63,6 @@ for _end in "LR":
         (f"upperleg01.{_end}", f"lowerleg01.{_end}"): 0.1,
         (f"lowerleg01.{_end}", f"foot.{_end}"): 0.061,
     }
-_TOUCH_M = 0.01  # flesh gives way by this much where limbs touch the body
-_RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def pose_human(
     turn = np.eye(3)
     if held.struck.most_tip_rad:
         centre = _centre_of_mass(body, first.positions)
-        turn = tip_to_rest(first.vertices[::_RESTING_STEP], centre, held.struck.most_tip_rad)
+        turn = tip_to_rest(first.vertices[::RESTING_STEP], centre, held.struck.most_tip_rad)
     pelvis = held.joints[0]
     vertices = (held.vertices - pelvis.astype(np.float32)) @ turn.T.astype(np.float32)
     ground_z = float(vertices[:, 2].min()) - leg_m * held.struck.clearance_legs
@@ -169,7 +167,7 @@ def _hold(
     if struck.clearance_legs == 0:
         bend_toes(body, rotations, positions)
         positions = bone_positions(figure.heads, body.bone_parents, rotations)
-    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, _TOUCH_M, limb_turns)
+    self_penetration_m = clear_limbs(figure.surface, figure.heads, rotations, positions, FLESH_GIVES_M, limb_turns)
     vertices, markers = figure.dressed.vertices, figure.markers
     moved = express(body, pose.face, figure.head_scale)
     if moved is not None:

@@ -41,7 +41,6 @@ class PosedSubject:
         tint: [V,3] float32 factor on the material's linear colour (blush, beard shadow, hems), or None.
         self_penetration_m: how deep a limb reaches into the body, 0 for not at all.
         uv: [F,4,2] float32 texture coordinates of each face's corners, (0, 0) at the image's bottom left, or None.
-        texture_asset: id of the asset that uv points into, or None.
         painting: further factors on the material's colour, finer than the vertices, or None.
     """
 
@@ -59,5 +58,4 @@ class PosedSubject:
     tint: np.ndarray | None = None
     self_penetration_m: float = 0.0
     uv: np.ndarray | None = None
-    texture_asset: str | None = None
     painting: Painting | None = None

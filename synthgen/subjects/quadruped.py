@@ -118,7 +118,6 @@ def pose_quadruped(
         skeleton="quadruped",
         self_penetration_m=self_penetration_m,
         uv=figure.uv,
-        texture_asset=None if figure.uv is None else TEXTURE_ASSET,
         place=combed(figure.vertices, figure.coat_frame),
         painting=None if coat is None else paint_coat(body, figure, coat),
     )

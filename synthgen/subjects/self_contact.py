@@ -13,6 +13,9 @@ from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.mesh import vertex_normals
 from synthgen.subjects.skinning import skin
 
+FLESH_GIVES_M = 0.01
+"""Flesh gives way by this much where limbs touch the body."""
+
 # Groups of skin by the bone that moves it most; the first prefix that fits.
 _GROUPS = {
     "upperarm": "arm", "lowerarm": "forearm", "wrist": "forearm", "metacarpal": "forearm",

@@ -16,8 +16,8 @@ from synthgen.subjects.human_pose import Figure, strike
 from synthgen.subjects.mesh import joint_depths
 from synthgen.subjects.mocap import Clip, align
 from synthgen.subjects.posed import PosedSubject
-from synthgen.subjects.resting import tip_to_rest
-from synthgen.subjects.self_contact import ContactSurface, clear_limbs, contact_surface
+from synthgen.subjects.resting import RESTING_STEP, tip_to_rest
+from synthgen.subjects.self_contact import FLESH_GIVES_M, ContactSurface, clear_limbs, contact_surface
 from synthgen.subjects.skinning import bone_positions
 from synthgen.subjects.smpl_body import SmplBody, SmplShape, expression_offset, move_points, shape_smpl
 from synthgen.subjects.smpl_clothes import PART_NAMES, Outfit, dress
@@ -59,8 +59,6 @@ _MAKEHUMAN_NAMES = {
     "hip": "upperleg01", "knee": "lowerleg01", "ankle": "foot", "foot": "toe3-1",
 }  # fmt: skip
 _TRUNK_NAMES = {"pelvis": "root", "spine1": "spine04", "spine2": "spine02", "spine3": "spine01", "neck": "neck01"}
-_TOUCH_M = 0.01  # flesh gives way by this much where limbs touch the body
-_RESTING_STEP = 5  # every fifth vertex tells where a body touches the ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +121,7 @@ def pose_smpl(
         # A sequence keeps the turn of its beginning: a body that rocks a little must not fall from side to side.
         first = _hold(body, figure, clips, replace(pose, elapsed_s=0.0)) if pose.elapsed_s else held
         centre = _centre_of_mass(body, first.positions)
-        turn = tip_to_rest(first.points[::_RESTING_STEP], centre, held.struck.most_tip_rad)
+        turn = tip_to_rest(first.points[::RESTING_STEP], centre, held.struck.most_tip_rad)
     pelvis = held.positions[0]
     points = (held.points - pelvis.astype(np.float32)) @ turn.T.astype(np.float32)
     leg_m = _length(body, figure.joints, "hip", "knee") + _length(body, figure.joints, "knee", "ankle")
@@ -159,7 +157,7 @@ def _hold(body: SmplBody, figure: _Figure, clips: dict[str, Clip], pose: SmplPos
     if struck.clearance_legs == 0:
         bend_toes(body, rotations, positions)
         positions = bone_positions(joints, body.parents, rotations)
-    self_penetration_m = clear_limbs(figure.surface, joints, rotations, positions, _TOUCH_M)
+    self_penetration_m = clear_limbs(figure.surface, joints, rotations, positions, FLESH_GIVES_M)
     points, positions = move_points(
         body, figure.points, figure.sources, figure.weights, joints, pose.expression, rotations
     )
