@@ -18,7 +18,7 @@ from synthgen.datasets.preview import draw_sample
 from synthgen.engines.opening import open_renderer
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.shards import current_versions, render_scene
-from synthgen.subjects.animal_species import species
+from synthgen.subjects.animals.species import species
 
 # A specimen: nothing around it, nothing varied, a standing animal seen from its left.
 _SPECIMEN = (

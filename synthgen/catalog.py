@@ -32,13 +32,14 @@ from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.smpl import SmplRecipe
 from synthgen.skies import write_sky
-from synthgen.subjects import animal_bake, human_bake
-from synthgen.subjects.animal_rig import AnimalBody, load_animal_clips
-from synthgen.subjects.animal_species import species
-from synthgen.subjects.human_body import HumanBody
-from synthgen.subjects.mocap import Clip, load_clips
-from synthgen.subjects.motion_files import SUFFIXES, is_motion_file
-from synthgen.subjects.quadruped import AnimalLibrary
+from synthgen.subjects.animals import bake as animal_bake
+from synthgen.subjects.animals.rig import AnimalBody, load_animal_clips
+from synthgen.subjects.animals.species import species
+from synthgen.subjects.animals.subject import AnimalLibrary
+from synthgen.subjects.people import bake as human_bake
+from synthgen.subjects.people.body import HumanBody
+from synthgen.subjects.people.mocap import Clip, load_clips
+from synthgen.subjects.people.motion_files import SUFFIXES, is_motion_file
 from synthgen.user_files import load_bodies, read_clips, user_files
 
 Progress = Callable[[str, float], None]

@@ -299,7 +299,7 @@ def assets_list() -> None:
     """List all assets with licence and whether they are on this machine; then the species of animals made of them."""
     from synthgen import catalog
     from synthgen.console import console
-    from synthgen.subjects.animal_species import species
+    from synthgen.subjects.animals.species import species
 
     for asset in catalog.catalog().assets:
         present = "here" if catalog.is_present(asset.id) else "to fetch"
@@ -316,7 +316,7 @@ def assets_fetch(
     """Bring assets onto this machine, into $SYNTHGEN_CACHE or the user's cache folder."""
     from synthgen import catalog
     from synthgen.console import console
-    from synthgen.subjects.animal_bake import BASES
+    from synthgen.subjects.animals.bake import BASES
 
     for asset_id in ids or [asset.id for asset in catalog.catalog().assets]:
         path = catalog.fetch(asset_id, _show_setup())

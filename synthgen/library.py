@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from synthgen.scene import HumanSpec, PoseSpec, QuadrupedSpec, SmplSpec, SubjectSpec
-from synthgen.subjects.human import pose_human
-from synthgen.subjects.human_body import HumanBody
-from synthgen.subjects.mocap import Clip
+from synthgen.subjects.animals.subject import AnimalLibrary, pose_quadruped
+from synthgen.subjects.people.body import HumanBody
+from synthgen.subjects.people.mocap import Clip
+from synthgen.subjects.people.subject import pose_human
 from synthgen.subjects.posed import PosedSubject
-from synthgen.subjects.quadruped import AnimalLibrary, pose_quadruped
-from synthgen.subjects.smpl import pose_smpl
-from synthgen.subjects.smpl_body import SmplBody
+from synthgen.subjects.smpl.body import SmplBody
+from synthgen.subjects.smpl.subject import pose_smpl
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from synthgen.subjects.animal_coat import Coat
-from synthgen.subjects.animal_pose import QuadrupedPose
-from synthgen.subjects.animal_shape import QuadrupedShape
-from synthgen.subjects.human_body import HumanShape
-from synthgen.subjects.human_clothes import Wardrobe
-from synthgen.subjects.human_paint import Complexion
-from synthgen.subjects.human_pose import HumanPose
-from synthgen.subjects.smpl_body import SmplShape
-from synthgen.subjects.smpl_clothes import Outfit
-from synthgen.subjects.smpl_pose import SmplPose
+from synthgen.subjects.animals.coat import Coat
+from synthgen.subjects.animals.pose import QuadrupedPose
+from synthgen.subjects.animals.shape import QuadrupedShape
+from synthgen.subjects.people.body import HumanShape
+from synthgen.subjects.people.clothes import Wardrobe
+from synthgen.subjects.people.paint import Complexion
+from synthgen.subjects.people.pose import HumanPose
+from synthgen.subjects.smpl.body import SmplShape
+from synthgen.subjects.smpl.clothes import Outfit
+from synthgen.subjects.smpl.pose import SmplPose
 
 Colour = tuple[float, float, float]
 

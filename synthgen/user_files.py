@@ -13,10 +13,10 @@ from synthgen.recipe import Recipe
 from synthgen.recipe.human import HumanRecipe, PoseRecipe
 from synthgen.recipe.quadruped import QuadrupedRecipe
 from synthgen.recipe.smpl import SmplRecipe
-from synthgen.subjects.mocap import Clip
-from synthgen.subjects.motion_files import clip_name, is_motion_file, read_motion
-from synthgen.subjects.smpl_bake import BAKE_VERSION, TITLES, bake_smpl
-from synthgen.subjects.smpl_body import SmplBody
+from synthgen.subjects.people.mocap import Clip
+from synthgen.subjects.people.motion_files import clip_name, is_motion_file, read_motion
+from synthgen.subjects.smpl.bake import BAKE_VERSION, TITLES, bake_smpl
+from synthgen.subjects.smpl.body import SmplBody
 
 _READ_BYTES = 1 << 20
 

@@ -124,8 +124,8 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Metrics of a run on labelled shards, beside the mean pose's."""
-    from trainer.evaluate import evaluate as evaluate_run
-    from trainer.evaluate import print_metrics
+    from trainer.evaluation.evaluate import evaluate as evaluate_run
+    from trainer.evaluation.evaluate import print_metrics
 
     result = evaluate_run(checkpoint, data, device=_device(device))
     print_metrics(result)
@@ -148,8 +148,8 @@ def predict(
     device: DeviceOption = "auto",
 ) -> None:
     """Estimate poses in images and video."""
-    from trainer.bvh import write_bvh
-    from trainer.predict import frame_rate, predict_files
+    from trainer.prediction.bvh import write_bvh
+    from trainer.prediction.predict import frame_rate, predict_files
 
     if bvh is not None and skeleton is not None:
         raise typer.BadParameter("BVH needs the trained skeleton's rotations; leave --skeleton out", param_hint="--bvh")
@@ -172,7 +172,7 @@ def report(
     device: DeviceOption = "auto",
 ) -> None:
     """One HTML page of curves, pictures and numbers."""
-    from trainer.report import write_report
+    from trainer.evaluation.report import write_report
 
     write_report(runs, out, data, real, device=_device(device))
     typer.echo(f"wrote {out}")
@@ -192,7 +192,7 @@ def _folders(resumed: Path | None, **choices: tuple[str | None, str | None]):
     """The datasets of a run: each what was said, else what the resumed run was given, else its default."""
     import json
 
-    from trainer.stages import FOLDERS, Folders
+    from trainer.training.folders import FOLDERS, Folders
 
     stored = {}
     if resumed is not None and (resumed / FOLDERS).is_file():
@@ -204,9 +204,9 @@ def _train(
     stage: str, name: str, folders, out: Path, init: Path | None, overrides: list[str], resume: bool, dry_run: bool,
     device: str,
 ) -> None:  # fmt: skip
-    from trainer.checkpoint import open_checkpoint
     from trainer.config import load_config, override_config, with_networks_of
-    from trainer.stages import run_stage
+    from trainer.training.checkpoint import open_checkpoint
+    from trainer.training.stages import run_stage
 
     last = open_checkpoint(out) if resume else None
     # A resumed run keeps its own configuration; --set may still change it (more steps, say).
@@ -227,8 +227,8 @@ def _train(
 
 def _is_in_use(out: Path) -> bool:
     """Whether a folder holds more than a run leaves that ended before its first checkpoint."""
-    from trainer.logs import METRICS, PICTURES, TENSORBOARD
-    from trainer.stages import FOLDERS
+    from trainer.training.folders import FOLDERS
+    from trainer.training.logs import METRICS, PICTURES, TENSORBOARD
 
     return out.exists() and any(entry.name not in (FOLDERS, METRICS, PICTURES, TENSORBOARD) for entry in out.iterdir())
 
@@ -237,8 +237,8 @@ def _print_plan(config, folders, out: Path, init: Path | None) -> None:
     """The resolved configuration, the networks' sizes and what the run would do."""
     from posecore.skeleton import load_skeleton
     from trainer.config import dump_config
-    from trainer.loop import NETWORKS
     from trainer.models.pose_model import build_pose_model
+    from trainer.training.loop import NETWORKS
 
     typer.echo(dump_config(config))
     model = build_pose_model(config.model, load_skeleton(config.skeleton), config.data.input_size_px, False)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posecore.resources import resource_dir
 from posecore.settings import apply_override, load_settings, parse_settings
-from trainer.data_config import DataConfig
+from trainer.data.config import DataConfig
 
 CONFIG_VERSION = 1
 

@@ -29,7 +29,7 @@ from posecore.derived_joints import derive_joints
 from posecore.errors import UserError
 from posecore.sample import OUTSIDE, VISIBLE, Sample, Subject
 from posecore.skeleton import Skeleton, load_skeleton
-from synthgen.subjects.animal_species import species
+from synthgen.subjects.animals.species import species
 
 _DEFAULT_SKELETONS = {"human": "coco17", "quadruped": "ap10k17"}
 _CATEGORIES = ("human", *species())  # ids count from 1 in this order, the same in every dataset

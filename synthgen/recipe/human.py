@@ -7,9 +7,9 @@ from pydantic import Field, field_validator
 from synthgen.distributions import Choice, Constant, Uniform, names, number
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
-from synthgen.subjects.headwear import HairKind
-from synthgen.subjects.motion_files import clip_name, find_motion_files, is_motion_file
-from synthgen.subjects.pose_families import ARMS, HANDS, POSTURES
+from synthgen.subjects.people.headwear import HairKind
+from synthgen.subjects.people.motion_files import clip_name, find_motion_files, is_motion_file
+from synthgen.subjects.people.pose_families import ARMS, HANDS, POSTURES
 
 
 class PoseRecipe(Strict):

@@ -4,9 +4,9 @@ from typing import Literal
 
 from synthgen.distributions import Constant, LogUniform, Uniform, names, number
 from synthgen.recipe.strict import Strict, even
-from synthgen.subjects.animal_coat import KINDS
-from synthgen.subjects.animal_pose import ACTIONS
-from synthgen.subjects.animal_species import species
+from synthgen.subjects.animals.coat import KINDS
+from synthgen.subjects.animals.pose import ACTIONS
+from synthgen.subjects.animals.species import species
 
 _SPECIES = tuple(species())
 

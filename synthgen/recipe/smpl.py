@@ -8,8 +8,8 @@ from synthgen.distributions import Choice, Constant, Normal, Uniform, names, num
 from synthgen.recipe.human import PoseRecipe
 from synthgen.recipe.material import MaterialRecipe
 from synthgen.recipe.strict import Strict, even
-from synthgen.subjects.motion_files import clip_name
-from synthgen.subjects.smpl_bake import TITLES
+from synthgen.subjects.people.motion_files import clip_name
+from synthgen.subjects.smpl.bake import TITLES
 
 
 class OutfitRecipe(Strict):

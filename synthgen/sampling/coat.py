@@ -15,7 +15,7 @@ from synthgen.recipe.quadruped import CoatRecipe
 from synthgen.recipe.strict import Strict
 from synthgen.sampling.material import as_colour, plain
 from synthgen.scene import Colour, Material
-from synthgen.subjects.animal_coat import REGIONS, Accent, Coat, Kind, Markings, Region
+from synthgen.subjects.animals.coat import REGIONS, Accent, Coat, Kind, Markings, Region
 
 
 def _as_list(value: Any) -> Any:

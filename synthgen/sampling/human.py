@@ -10,10 +10,10 @@ from synthgen.randomness import Draws
 from synthgen.recipe.human import ClothesRecipe, ExpressionRecipe, HumanRecipe, LooksRecipe
 from synthgen.sampling.material import as_colour, plain, sample_laid_material
 from synthgen.scene import Colour, HumanSpec, Material
-from synthgen.subjects.body_changes import CHANGE_NAMES
-from synthgen.subjects.human_body import HumanShape
-from synthgen.subjects.human_clothes import Wardrobe
-from synthgen.subjects.human_paint import Complexion
+from synthgen.subjects.people.body import HumanShape
+from synthgen.subjects.people.body_changes import CHANGE_NAMES
+from synthgen.subjects.people.clothes import Wardrobe
+from synthgen.subjects.people.paint import Complexion
 
 # The Monk Skin Tone Scale's ten swatches, sRGB (Monk 2023, skintone.google). They show lit skin; the factor makes
 # them the colour of the surface, which light then shades.

@@ -6,11 +6,11 @@ import numpy as np
 
 from synthgen.randomness import Draws
 from synthgen.recipe.human import PoseRecipe
-from synthgen.subjects.free_pose import FreePose
-from synthgen.subjects.human_pose import HandPose, HumanPose
-from synthgen.subjects.mocap import DRIVERS
-from synthgen.subjects.motion_files import clip_name
-from synthgen.subjects.pose_families import ARMS, HANDS, POSTURES, Angles, Range
+from synthgen.subjects.people.free_pose import FreePose
+from synthgen.subjects.people.mocap import DRIVERS
+from synthgen.subjects.people.motion_files import clip_name
+from synthgen.subjects.people.pose import HandPose, HumanPose
+from synthgen.subjects.people.pose_families import ARMS, HANDS, POSTURES, Angles, Range
 
 _VARIATION = 0.3  # of a sequence's free pose, as a share of the way to another draw
 _ARM_JOINTS = tuple(name for name in DRIVERS if name.endswith(("shoulder", "elbow", "wrist")))

@@ -9,12 +9,12 @@ from synthgen.randomness import Draws
 from synthgen.recipe.quadruped import QuadrupedPoseRecipe, QuadrupedRecipe
 from synthgen.sampling.coat import sample_coat
 from synthgen.scene import QuadrupedSpec
-from synthgen.subjects.animal_pose import LEGS, QuadrupedPose, clip_sources
-from synthgen.subjects.animal_rig import BONES
-from synthgen.subjects.animal_shape import ADDITIONS, QuadrupedShape, limits
-from synthgen.subjects.animal_species import species
-from synthgen.subjects.gaits import GAITS
-from synthgen.subjects.quadruped import TEXTURE_ASSET, TEXTURED_BASE
+from synthgen.subjects.animals.gaits import GAITS
+from synthgen.subjects.animals.pose import LEGS, QuadrupedPose, clip_sources
+from synthgen.subjects.animals.rig import BONES
+from synthgen.subjects.animals.shape import ADDITIONS, QuadrupedShape, limits
+from synthgen.subjects.animals.species import species
+from synthgen.subjects.animals.subject import TEXTURE_ASSET, TEXTURED_BASE
 
 # Angles and other additions to a build spread by so much for each unit of build_sigma.
 _SPREADS = {

@@ -8,9 +8,9 @@ from synthgen.sampling.human import sample_hair, sample_iris, sample_skin
 from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.material import plain, sample_material
 from synthgen.scene import SmplSpec
-from synthgen.subjects.smpl_body import SmplShape
-from synthgen.subjects.smpl_clothes import Outfit
-from synthgen.subjects.smpl_pose import SmplPose
+from synthgen.subjects.smpl.body import SmplShape
+from synthgen.subjects.smpl.clothes import Outfit
+from synthgen.subjects.smpl.pose import SmplPose
 
 _NUM_EXPRESSIONS = 10
 

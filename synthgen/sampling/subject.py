@@ -11,8 +11,8 @@ from synthgen.sampling.human_pose import sample_human_pose
 from synthgen.sampling.quadruped import sample_quadruped, sample_quadruped_pose
 from synthgen.sampling.smpl import sample_smpl, sample_smpl_pose
 from synthgen.scene import PoseSpec, SubjectSpec
-from synthgen.subjects.animal_pose import QuadrupedPose
-from synthgen.subjects.human_pose import HumanPose
+from synthgen.subjects.animals.pose import QuadrupedPose
+from synthgen.subjects.people.pose import HumanPose
 
 
 def sample_subject(recipe: HumanRecipe | SmplRecipe | QuadrupedRecipe, draws: Draws) -> SubjectSpec:

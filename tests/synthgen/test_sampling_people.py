@@ -9,7 +9,7 @@ from synthgen.recipe import load_recipe
 from synthgen.recipe.material import PALETTE, PATTERNS, MaterialRecipe
 from synthgen.sampling.human import sample_face, sample_human
 from synthgen.sampling.material import sample_laid_material
-from synthgen.subjects.body_changes import CHANGE_NAMES
+from synthgen.subjects.people.body_changes import CHANGE_NAMES
 
 
 def people(count: int, *overrides: str):

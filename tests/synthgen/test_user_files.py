@@ -13,8 +13,8 @@ from synthgen.generate import render_dataset
 from synthgen.recipe import load_recipe
 from synthgen.sampling.scene import sample_scene
 from synthgen.scene import SmplSpec, scene_from_dict, scene_to_dict
-from synthgen.subjects.smpl_pose import SmplPose
-from tests.synthgen.subjects.made_smpl import made_model, write_npz
+from synthgen.subjects.smpl.pose import SmplPose
+from tests.synthgen.subjects.smpl.made_smpl import made_model, write_npz
 
 CHANGES = (
     "count=2", "frames_per_scene=1", "scenes_per_shard=2", "engine.name=painter", "image.width=64", "image.height=64",

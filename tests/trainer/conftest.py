@@ -131,9 +131,9 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder whose one checkpoint holds a small model with random weights."""
     import torch
 
-    from trainer.checkpoint import save_checkpoint
     from trainer.config import TrainConfig
     from trainer.models.pose_model import build_pose_model
+    from trainer.training.checkpoint import save_checkpoint
 
     config = TrainConfig.model_validate(
         {

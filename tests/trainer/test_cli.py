@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from posecore.errors import UserError
-from trainer.checkpoint import open_checkpoint
 from trainer.cli import app, main
 from trainer.config import load_config
+from trainer.training.checkpoint import open_checkpoint
 
 TINY = (
     "data.input_size_px=32", "data.synthetic_batch_size=2", "data.real_batch_size=2", "data.prior_batch_size=2",

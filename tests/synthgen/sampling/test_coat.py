@@ -9,10 +9,10 @@ from synthgen.randomness import Draws
 from synthgen.recipe.quadruped import CoatRecipe
 from synthgen.sampling.coat import coat_styles, sample_coat
 from synthgen.scene import Material
-from synthgen.subjects.animal_coat import Coat
-from synthgen.subjects.animal_rig import PART_NAMES
-from synthgen.subjects.animal_species import species
-from synthgen.subjects.quadruped import TEXTURE_ASSET
+from synthgen.subjects.animals.coat import Coat
+from synthgen.subjects.animals.rig import PART_NAMES
+from synthgen.subjects.animals.species import species
+from synthgen.subjects.animals.subject import TEXTURE_ASSET
 
 
 def draw(name: str, scene: int, has_photo: bool = False, **changes: object) -> tuple[Coat, dict[str, Material]]:

@@ -6,8 +6,8 @@ import pytest
 from synthgen.randomness import Draws
 from synthgen.recipe import load_recipe
 from synthgen.sampling.human_pose import sample_human_pose
-from synthgen.subjects.human_pose import strike
-from synthgen.subjects.pose_families import POSTURES
+from synthgen.subjects.people.pose import strike
+from synthgen.subjects.people.pose_families import POSTURES
 
 
 def poses(library, *overrides, count=200, moves=False):

@@ -6,11 +6,11 @@ import torch
 
 from posecore.skeleton import load_skeleton
 from trainer.config import ModelConfig
-from trainer.losses import huber
 from trainer.models.pose_head import read_heatmaps
 from trainer.models.pose_model import build_pose_model
 from trainer.models.rotations import matrix_from_rotation_6d
 from trainer.models.uplift import Uplift
+from trainer.training.losses import huber
 
 H36M = load_skeleton("h36m17")
 SMALL = {

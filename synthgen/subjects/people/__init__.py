@@ -1,0 +1,1 @@
+"""People on the MakeHuman body: shape, clothes, motion and the subject adapter."""

@@ -1,0 +1,79 @@
+"""Pairs: x' is another pose of the same scene or clip, in the same crop, before the same background."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from posecore.codec import encode, encode_real
+from posecore.sample import RealFrame
+from posecore.skeleton import load_skeleton
+from trainer.data.config import DataConfig
+from trainer.data.streams import load_evaluation_set, real_stream, synthetic_stream
+
+H36M, H36M_SUPERSET = load_skeleton("h36m17"), load_skeleton("human")
+SMALL = {"input_size_px": 32, "real_batch_size": 4}
+
+
+def test_pairs_are_other_poses_of_the_same_scene_with_a_still_background(painted_dataset):
+    data = DataConfig(
+        input_size_px=64,
+        synthetic_batch_size=12,
+        photometric={"noise_probability": 0, "background_swap_probability": 0},
+    )
+    batch = next(synthetic_stream(painted_dataset(scenes=6, frames=2), H36M, data, seed=0))
+    difference = (batch.images - batch.partners).abs().amax(dim=1)
+    changed = (difference > 0.05).float().mean(dim=(1, 2))
+    assert (changed > 0.005).all()
+    assert (changed < 0.5).all()
+
+
+def test_partners_come_from_the_same_view_where_a_scene_has_several(tmp_path, write_shards, paint):
+    samples = [paint(0, frame, H36M_SUPERSET, view=view) for frame in range(2) for view in range(2)]
+    samples = [replace(s, image=np.full_like(s.image, 60 + 100 * s.view + 20 * s.frame)) for s in samples]
+    folder = write_shards(tmp_path / "views", "synthetic", [[(s.key, encode(s)) for s in samples]])
+    (batch,) = load_evaluation_set(folder, H36M, 32)
+    levels = (255 * torch.stack([batch.images, batch.partners]).mean(dim=(2, 3, 4))).round()
+    by_key = {key: levels[:, i].tolist() for i, key in enumerate(batch.keys)}
+    assert by_key["00000000-00-00"] == pytest.approx([60, 80], abs=1)
+    assert by_key["00000000-01-01"] == pytest.approx([180, 160], abs=1)
+
+
+def test_swapped_backgrounds_are_the_same_for_both_pictures_of_a_pair(painted_dataset):
+    data = DataConfig(
+        input_size_px=64,
+        synthetic_batch_size=12,
+        photometric={"noise_probability": 0, "background_swap_probability": 1},
+    )
+    batch = next(synthetic_stream(painted_dataset(scenes=6, frames=2), H36M, data, seed=0))
+    changed = ((batch.images - batch.partners).abs().amax(dim=1) > 0.05).float().mean(dim=(1, 2))
+    assert (changed < 0.5).all()
+
+
+def test_real_pairs_keep_their_distance_within_one_clip(tmp_path, write_shards):
+    """Each frame is of one grey level: 100 for clip 1 and none for clip 0, plus 8 for each frame."""
+    records = []
+    for clip in range(2):
+        for frame in range(12):
+            image = np.full((32, 32, 3), 100 * clip + 8 * frame, np.uint8)
+            real = RealFrame(f"{clip:08d}-{frame:02d}-00", image, f"c{clip}", frame, 0.0, (0, 0, 32, 32), "x")
+            records.append((real.key, encode_real(real)))
+    neutral = {"brightness": 0, "contrast": 0, "saturation": 0, "white_balance": 0, "grayscale_probability": 0}
+    neutral |= {"blur_probability": 0, "noise_probability": 0, "cutout_probability": 0}
+    data = DataConfig(**SMALL, pair_min_gap_frames=3, real_photometric=neutral)
+    stream = real_stream(write_shards(tmp_path / "clips", "real", [records]), data, seed=0)
+    for _ in range(12):
+        batch = next(stream)
+        assert batch.is_real
+        assert batch.joints is None
+        levels = (255 * torch.stack([batch.images, batch.partners]).mean(dim=(2, 3, 4))).round()
+        assert ((levels[0] >= 100) == (levels[1] >= 100)).all()
+        assert ((levels[0] - levels[1]).abs() >= 3 * 8).all()
+
+
+def test_stills_get_a_warped_and_masked_partner(painted_clips):
+    data = DataConfig(**SMALL, still_mask_fraction=0.5)
+    batch = next(real_stream(painted_clips(clips=4, frames=1), data, seed=0))
+    grey = (batch.partners - batch.partners.mean(dim=1, keepdim=True)).abs().amax(dim=1) < 0.02
+    assert (grey.float().mean(dim=(1, 2)) > 0.3).all()

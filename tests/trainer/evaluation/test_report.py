@@ -1,0 +1,128 @@
+"""The report: one file, offline, every picture described, sections only where there is something to show."""
+
+import json
+import shutil
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from posecore.errors import UserError
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.report import write_report
+
+
+class _Page(HTMLParser):
+    """Collects images, tables' cells, headings and every address of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images, self.addresses, self.headings, self.open_tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "img":
+            self.images.append(attributes)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+        self.open_tags.append(tag)
+
+    def handle_data(self, data):
+        if self.open_tags and self.open_tags[-1] in ("h1", "h2") and data.strip():
+            self.headings.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def finished_run(untrained_run, tmp_path_factory):
+    """The untrained run with a record of a training that never was."""
+    run = tmp_path_factory.mktemp("finished") / "pre"
+    shutil.copytree(untrained_run, run)
+    lines = []
+    for step in range(5, 60, 5):
+        lines.append({"step": step, "kind": "train", "seconds": step, "joints_2d": 9 / step, "perceptual": None})
+        lines[-1] |= {"bones": 0.1, "images_per_s": 30.0}
+        gauge = {"error_pct": 20 - step / 5, "error_pct_min": 18 - step / 5, "mean_pose_pct": 17.0}
+        gauge |= {"right": 1.0, "shuffled": 1.0 + step / 100, "blank": 1.1 + step / 100}
+        lines.append({"step": step, "kind": "gauge", "seconds": step, **gauge})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "pictures").mkdir()
+    for step in (10, 50):
+        cv2.imwrite(str(run / "pictures" / f"step_{step:06d}.png"), np.zeros((64, 160, 3), np.uint8))
+    return run
+
+
+@pytest.fixture(scope="module")
+def full_page(finished_run, painted_dataset, painted_clips, tmp_path_factory):
+    second = tmp_path_factory.mktemp("second") / "ft"
+    shutil.copytree(finished_run, second)
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    write_report([finished_run, second], out, str(painted_dataset()), str(painted_clips()), max_samples=12)
+    return out.read_text()
+
+
+def test_the_page_needs_nothing_from_outside(full_page):
+    page = _Page(full_page)
+    assert len(page.images) >= 7
+    assert all(image["src"].startswith("data:image/") for image in page.images)
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert "<script" not in full_page
+
+
+def test_every_picture_and_curve_is_described(full_page):
+    assert all(image["alt"].strip() for image in _Page(full_page).images)
+    assert full_page.count("<svg") == full_page.count('role="img"') == 6
+
+
+def test_all_sections_are_there(full_page):
+    headings = " | ".join(_Page(full_page).headings)
+    for part in (
+        "What it is taught on",
+        "Pretraining: pre",
+        "Pretraining: ft",
+        "depend on the pose",
+        "Numbers",
+        "real frames",
+    ):
+        assert part in headings
+    assert "mean pose" in full_page
+    assert "PA-MPJPE" in full_page
+    assert "prefers-color-scheme: dark" in full_page
+
+
+def test_the_ink_of_curves_follows_the_page(full_page):
+    assert "currentColor" in full_page
+    assert "#123456" not in full_page
+
+
+def test_the_same_runs_give_the_same_page(finished_run, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report([finished_run], tmp_path / name)
+    assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
+
+
+def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painted_dataset, tmp_path):
+    run, data = tmp_path / "run", str(painted_dataset(scenes=4))
+    shutil.copytree(finished_run, run)
+    result = evaluate(run, data)
+    result["error_pct"]["value"] = 12.345
+    (run / "metrics.json").write_text(json.dumps(result))
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "12.3%" in page
+    assert "What it is taught on" in page
+
+
+def test_what_is_not_known_is_left_out(untrained_run, tmp_path):
+    write_report([untrained_run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Numbers" not in page
+    assert "<svg" not in page
+    assert ">nan" not in page.lower()
+
+
+def test_a_report_without_runs_or_of_no_run_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="at least one run"):
+        write_report([], tmp_path / "report.html")
+    with pytest.raises(UserError, match="no such folder"):
+        write_report([tmp_path / "none"], tmp_path / "report.html")

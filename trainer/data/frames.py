@@ -1,0 +1,169 @@
+"""From a shard's record to a frame in memory: its pixels, and its main subject's labels in the trained joints.
+
+Pixels stay encoded until they are needed, unless the whole dataset is held decoded. Labels are those of the whole
+stored picture, before any crop; pixels: (0, 0) is the outer corner of the top-left one; cameras have OpenCV's axes.
+A frame that cannot serve as x (nobody in view, too few joints in the crop, a joint at the camera) is kept and marked:
+it can still be someone's partner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from posecore.codec import decode, decode_image, image_member, read_meta
+from posecore.derived_joints import derive_joints
+from posecore.errors import UserError
+from posecore.sample import OUTSIDE, Sample, Subject, inside_frame
+from posecore.skeleton import Skeleton, joint_map, load_skeleton, rotation_map
+from posecore.transforms import matrix_from_rotation_6d
+from trainer.data.augment import Labels, Warp, centre_warp
+from trainer.data.config import DataConfig
+
+_MIN_DEPTH_M = 0.05
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as it is held in memory: its pixels still encoded, or decoded where the dataset is cached.
+
+    Attributes:
+        number: of the frame in its scene or clip.
+        pixels: the record's members, or (image [H, W, 3], mask [H, W] or None), or None where only labels are needed.
+        labels, subject_id: of the main subject; None and 0 for real frames.
+        usable: whether it can serve as x.
+        size: width, height where labels are known.
+    """
+
+    key: str
+    number: int
+    pixels: dict[str, bytes] | tuple[np.ndarray, np.ndarray | None] | None
+    labels: Labels | None
+    subject_id: int
+    usable: bool
+    size: tuple[int, int] | None = None
+
+
+Group = tuple[Frame, ...]
+"""The frames of one scene and view, or of one clip: each other's partners."""
+
+
+def read_real_frame(key: str, members: dict[str, bytes]) -> tuple[Frame, str]:
+    """An unlabelled frame, its pixels still encoded, and the name of its group."""
+    meta = read_meta(members)
+    return Frame(key, meta["frame"], members, None, 0, usable=True), meta["clip"]
+
+
+def read_labelled_frame(key: str, members: dict[str, bytes], skeleton: Skeleton, data: DataConfig) -> tuple[Frame, str]:
+    """A frame with the labels of its main subject, its pixels still encoded, and the name of its group.
+
+    Args:
+        skeleton: the joints to train.
+        data: its `crop`, `input_size_px` and `min_visible_joints` decide whether the frame is usable.
+
+    Raises:
+        UserError: a member is missing or damaged, or the stored skeleton cannot express the trained one.
+    """
+    _require_members(key, members)
+    sample = decode(members, layers=())
+    subject = _main_subject(sample)
+    labels = None if subject is None else map_labels(sample, subject, skeleton)
+    size = (sample.camera.width, sample.camera.height)
+    frame = Frame(
+        key=key,
+        number=sample.frame,
+        pixels=members,
+        labels=labels,
+        subject_id=0 if subject is None else subject.id,
+        usable=labels is not None and _is_usable(labels, size, data),
+        size=size,
+    )
+    return frame, f"{sample.scene}-{sample.view}"
+
+
+def frame_pixels(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    """Image uint8 [H, W, 3] and instance ids uint8 [H, W] of a frame; None for the ids of a real one.
+
+    Raises:
+        UserError: a picture cannot be decoded.
+    """
+    if isinstance(frame.pixels, tuple):
+        return frame.pixels
+    image = decode_image(image_member(frame.pixels), frame.key)
+    mask = frame.pixels.get("mask.png")
+    return image, None if mask is None else decode_image(mask, frame.key, colour=False)
+
+
+def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
+    """A stored subject's labels in the joints of the trained skeleton.
+
+    They are those of posecore.derived_joints: K projects joints_cam onto joints_px exactly.
+
+    Raises:
+        UserError: the stored skeleton cannot express the trained one.
+    """
+    stored = load_skeleton(subject.skeleton)
+    weights = _joint_weights(stored.name, skeleton.name)
+    if np.isnan(weights).any():
+        missing = [skeleton.joints[k] for k in np.flatnonzero(np.isnan(weights).any(axis=1))]
+        raise UserError(
+            f"sample {sample.key}: its skeleton {stored.name} cannot give {skeleton.name}'s {', '.join(missing[:3])}; "
+            f"train a skeleton of the {stored.superset}"
+        )
+    joints = derive_joints(subject, skeleton, sample.camera)
+    return Labels(
+        joints_px=joints.joints_px,
+        visibility=joints.visibility,
+        joints_cam=joints.joints_cam_m,
+        rotations_cam=_rotations_cam(sample, subject, stored, skeleton),
+        camera_K=sample.camera.K.astype(np.float64),
+        box_px=subject.box_px,
+    )
+
+
+def num_joints_inside(labels: Labels, warp: Warp) -> int:
+    """How many joints a crop holds, of those that the stored picture shows or hides."""
+    matrix = warp.matrix
+    joints_px = labels.joints_px @ matrix[:, :2].T + matrix[:, 2]
+    return int((inside_frame(joints_px, warp.size_px, warp.size_px) & (labels.visibility != OUTSIDE)).sum())
+
+
+@cache
+def _joint_weights(stored: str, trained: str) -> np.ndarray:
+    return joint_map(load_skeleton(stored), load_skeleton(trained))
+
+
+def _rotations_cam(sample: Sample, subject: Subject, stored: Skeleton, skeleton: Skeleton) -> np.ndarray:
+    """[K, 3, 3] global rotations in the camera frame, NaN where the sample stores none."""
+    if subject.rotations is None or skeleton.superset != stored.name:
+        return np.full((skeleton.num_joints, 3, 3), np.nan)
+    local = matrix_from_rotation_6d(subject.rotations)
+    in_world = local.copy()
+    for joint in stored.walk_order:
+        parent = stored.parents[joint]
+        if parent >= 0:
+            in_world[joint] = in_world[parent] @ local[joint]
+    return sample.camera.cam_from_world[:3, :3] @ in_world[list(rotation_map(stored, skeleton))]
+
+
+def _main_subject(sample: Sample) -> Subject | None:
+    """The first subject in view, which is the one that a scene is about, in all its frames alike; None if none is."""
+    in_view = [subject for subject in sample.subjects if subject.box_px[2] > 0 and subject.box_px[3] > 0]
+    return min(in_view, key=lambda subject: subject.id, default=None)
+
+
+def _is_usable(labels: Labels, size: tuple[int, int], data: DataConfig) -> bool:
+    if labels.joints_cam[:, 2].min() < _MIN_DEPTH_M:
+        return False
+    warp = centre_warp(labels.box_px, *size, data.crop, data.input_size_px)
+    return num_joints_inside(labels, warp) >= data.min_visible_joints
+
+
+def _require_members(key: str, members: dict[str, bytes]) -> None:
+    missing = [name for name in ("mask.png", "meta.json") if name not in members]
+    if not any(name.startswith("image.") for name in members):
+        missing.insert(0, "image")
+    if missing:
+        raise UserError(f"sample {key}: {', '.join(missing)} missing; the shard is damaged, fetch or render it again")

@@ -1,0 +1,182 @@
+"""From a frame to a training pair (x, x'): cropped, changed by chance, labelled, and stacked into batches.
+
+x' is another frame of x's group, cut out by the very same crop, which keeps the background still; where the group has
+none, a warped and masked copy of x. Both pictures get the same photometric change. Crops are square, of
+`input_size_px`; labels are those of the crop. Every draw has a generator of its own purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from posecore.sample import OUTSIDE
+from posecore.skeleton import Skeleton
+from trainer.data.augment import (
+    Labels,
+    Warp,
+    apply_photometric,
+    centre_warp,
+    draw_photometric,
+    hide_cut_out_joints,
+    jitter,
+    masked_copy,
+    swap_background,
+    warp_image,
+    warp_labels,
+)
+from trainer.data.backgrounds import random_background
+from trainer.data.batch import Batch
+from trainer.data.config import CropConfig, DataConfig
+from trainer.data.frames import Frame, Group, frame_pixels, num_joints_inside
+from trainer.data.shard_stream import Chance
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One item of a batch.
+
+    Attributes:
+        key: of x. image, partner: x and x', float32 [S, S, 3] in [0, 1].
+        mask: bool [S, S], true on x's main subject. labels: of x. Both None for real frames.
+    """
+
+    key: str
+    image: np.ndarray
+    partner: np.ndarray
+    mask: np.ndarray | None = None
+    labels: Labels | None = None
+
+
+def labelled_pair(
+    group: Group, index: int, chance: Chance, skeleton: Skeleton, data: DataConfig, backgrounds: list[np.ndarray]
+) -> Pair:
+    """A labelled frame as x, changed by chance.
+
+    Args:
+        backgrounds: pictures to paste the subjects on, now and then; empty for never.
+    """
+    frame, others = group[index], [i for i in range(len(group)) if i != index]
+    warp = _labelled_warp(frame, data, chance)
+    partner_rng = chance.rng("partner")
+    image, ids = _cut(frame, warp)
+    if others:
+        partner, partner_ids = _cut(group[others[partner_rng.integers(len(others))]], warp)
+    if backgrounds and chance.rng("swap").random() < data.photometric.background_swap_probability:
+        background = random_background(backgrounds, data.input_size_px, chance.rng("background"))
+        image = swap_background(image, ids > 0, background)
+        if others:
+            partner = swap_background(partner, partner_ids > 0, background)
+    if not others:
+        partner = masked_copy(image, data.still_mask_fraction, partner_rng)
+    change = draw_photometric(data.photometric, data.input_size_px, chance.rng("photometric"))
+    noise_rng = chance.rng("noise")
+    return Pair(
+        key=frame.key,
+        image=apply_photometric(image, change, noise_rng),
+        partner=apply_photometric(partner, change, noise_rng),
+        mask=ids == frame.subject_id,
+        labels=hide_cut_out_joints(warp_labels(frame.labels, warp, skeleton), change),
+    )
+
+
+def real_pair(group: Group, index: int, chance: Chance, data: DataConfig) -> Pair:
+    """A real frame as x, changed by chance; x' is at least `pair_min_gap_frames` away in the same clip."""
+    frame = group[index]
+    height, width = frame_pixels(frame)[0].shape[:2]
+    centre = centre_warp(None, width, height, data.real_crop, data.input_size_px)
+    warp = jitter(centre, data.real_crop, chance.rng("crop"))
+    far = [other for other in group if abs(other.number - frame.number) >= data.pair_min_gap_frames]
+    partner_rng = chance.rng("partner")
+    image, _ = _cut(frame, warp)
+    if far:
+        partner, _ = _cut(far[partner_rng.integers(len(far))], warp)
+    else:
+        partner = masked_copy(image, data.still_mask_fraction, partner_rng)
+    change = draw_photometric(data.real_photometric, data.input_size_px, chance.rng("photometric"))
+    noise_rng = chance.rng("noise")
+    return Pair(
+        key=frame.key,
+        image=apply_photometric(image, change, noise_rng),
+        partner=apply_photometric(partner, change, noise_rng),
+    )
+
+
+def evaluation_pair(group: Group, index: int, skeleton: Skeleton, crop: CropConfig, data: DataConfig) -> Pair:
+    """A frame cropped without chance, labelled if it is; x' is the frame half a group away."""
+    frame, partner = group[index], group[(index + max(1, len(group) // 2)) % len(group)]
+    box = None if frame.labels is None else frame.labels.box_px
+    height, width = frame_pixels(frame)[0].shape[:2]
+    warp = centre_warp(box, width, height, crop, data.input_size_px)
+    image, ids = _cut(frame, warp)
+    if len(group) > 1:
+        partner_image, _ = _cut(partner, warp)
+    else:
+        partner_image = masked_copy(image, data.still_mask_fraction, Chance(0, 0, frame.key).rng("partner"))
+    return Pair(
+        key=frame.key,
+        image=image.astype(np.float32) / 255,
+        partner=partner_image.astype(np.float32) / 255,
+        mask=None if frame.labels is None else ids == frame.subject_id,
+        labels=None if frame.labels is None else warp_labels(frame.labels, warp, skeleton),
+    )
+
+
+def framed_pose(frame: Frame, chance: Chance, skeleton: Skeleton, data: DataConfig) -> np.ndarray:
+    """The pose of a labelled frame alone, framed as `labelled_pair` would: float32 [K, 2] normalised."""
+    warp = _labelled_warp(frame, data, chance)
+    return _normalise(warp_labels(frame.labels, warp, skeleton).joints_px, data.input_size_px)
+
+
+def collate_pairs(pairs: list[Pair]) -> Batch:
+    """One batch of pairs that are all labelled or all real."""
+    images, partners = _stack_images([pair.image for pair in pairs]), _stack_images([pair.partner for pair in pairs])
+    keys = tuple(pair.key for pair in pairs)
+    if pairs[0].labels is None:
+        return Batch(images=images, partners=partners, keys=keys, is_real=True)
+    size = pairs[0].image.shape[0]
+    labels = [pair.labels for pair in pairs]
+    visibility = np.stack([label.visibility for label in labels])
+    return Batch(
+        images=images,
+        partners=partners,
+        keys=keys,
+        is_real=False,
+        subject_mask=torch.from_numpy(np.stack([pair.mask for pair in pairs])[:, None].astype(np.float32)),
+        joints=torch.from_numpy(np.stack([_normalise(label.joints_px, size) for label in labels])),
+        joint_weight=torch.from_numpy((visibility != OUTSIDE).astype(np.float32)),
+        visibility=torch.from_numpy(visibility),
+        joints_cam=_stack_labels(labels, "joints_cam"),
+        rotations_cam=_stack_labels(labels, "rotations_cam"),
+        camera_K=_stack_labels(labels, "camera_K"),
+        box=_stack_labels(labels, "box_px"),
+    )
+
+
+def _labelled_warp(frame: Frame, data: DataConfig, chance: Chance) -> Warp:
+    """A random crop round the subject; the one without chance where that would lose too many joints."""
+    centre = centre_warp(frame.labels.box_px, *frame.size, data.crop, data.input_size_px)
+    warp = jitter(centre, data.crop, chance.rng("crop"))
+    if num_joints_inside(frame.labels, warp) < data.min_visible_joints:
+        return replace(centre, flip=warp.flip)
+    return warp
+
+
+def _cut(frame: Frame, warp: Warp) -> tuple[np.ndarray, np.ndarray | None]:
+    """Crop of a frame's image and of its instance ids."""
+    image, mask = frame_pixels(frame)
+    return warp_image(image, warp), None if mask is None else warp_image(mask, warp, smooth=False)
+
+
+def _stack_images(images: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
+
+
+def _stack_labels(labels: list[Labels], name: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([getattr(label, name) for label in labels]).astype(np.float32))
+
+
+def _normalise(joints_px: np.ndarray, size: int) -> np.ndarray:
+    return (2 * joints_px / size - 1).astype(np.float32)

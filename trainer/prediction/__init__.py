@@ -1,0 +1,1 @@
+"""Poses in the user's own images and video."""

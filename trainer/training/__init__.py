@@ -1,0 +1,1 @@
+"""The loop, its stages and losses, checkpoints and logs."""

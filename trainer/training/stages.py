@@ -1,0 +1,51 @@
+"""The stages of training: pretrain on synthetic data, finetune with real data mixed in, refine on one clip."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from posecore.dataset import write_atomically
+from posecore.skeleton import load_skeleton
+from trainer.config import TrainConfig
+from trainer.training.checkpoint import Checkpoint
+from trainer.training.finetune import Finetune
+from trainer.training.folders import FOLDERS, Folders
+from trainer.training.loop import NETWORKS, Stage, Trainee, fit, make_fabric, set_up
+from trainer.training.pretrain import Pretrain
+from trainer.training.refine import REFINED_NETWORKS, Refine
+
+
+def make_stage(trainee: Trainee, folders: Folders) -> Stage:
+    """The stage that the configuration names."""
+    match trainee.config.stage:
+        case "pretrain":
+            return Pretrain(trainee, folders)
+        case "finetune":
+            return Finetune(trainee, folders)
+        case "refine":
+            return Refine(trainee, folders)
+
+
+def run_stage(
+    config: TrainConfig, folders: Folders, run: Path, device: str, init: Checkpoint | None, resume: Checkpoint | None
+) -> bool:
+    """A whole run: build, train, leave a checkpoint.
+
+    Args:
+        init: checkpoint to start from, or None.
+        resume: checkpoint of this very run to continue, or None.
+
+    Returns:
+        Whether it came to its end; False if a signal stopped it (a checkpoint is there).
+    """
+    fabric = make_fabric(device, config.optimiser.precision)
+    is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
+    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
+    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
+    stage = make_stage(trainee, folders)
+    if fabric.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomically(run / FOLDERS, (json.dumps(asdict(folders), indent=1) + "\n").encode())
+    return fit(trainee, stage, run, resume)
