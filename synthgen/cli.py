@@ -240,7 +240,8 @@ def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]
 @app.command()
 def pack(
     inputs: Annotated[
-        list[str], typer.Argument(help="Videos, pictures, folders of them, or asset:ID[/FILE] (asset:video/people).")
+        list[str],
+        typer.Argument(help="Videos, pictures, folders of them, or asset:ID, asset:ID/FILE (asset:video/people)."),
     ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/real"),
     subjects: Annotated[str, typer.Option(help="motion, frame, or boxes.")] = "motion",
