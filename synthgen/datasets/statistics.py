@@ -21,7 +21,7 @@ from posecore.errors import UserError
 from posecore.overlay import VISIBILITY_WORDS
 from posecore.sample import Sample, Subject
 from posecore.skeleton import load_skeleton
-from posecore.transforms import global_from_local, matrix_from_rotation_6d
+from posecore.viewpoint import camera_angles_deg, heading_deg
 from synthgen.datasets.preview import draw_sample, fit_square
 
 MOST_BINS = 40  # of a plot and of a comparison
@@ -414,24 +414,17 @@ def _count_pose(statistics: DatasetStatistics, subject: Subject, camera: Camera)
     statistics.histogram(quantity).add(_angle_deg(at[high] - at[low], np.array([0, 0, 1.0])))
 
     root = skeleton.parents.index(-1)
-    towards = camera.position_world - joints[root]
-    distance = float(np.linalg.norm(towards))
-    statistics.histogram("distance_m").add(distance)
-    elevation = np.degrees(np.arcsin(np.clip(towards[2] / distance, -1, 1)))
+    distance = np.linalg.norm(camera.position_world - joints[root])
+    statistics.histogram("distance_m").add(float(distance))
+    azimuth, elevation = camera_angles_deg(subject, camera)
     statistics.histogram("elevation_deg").add(elevation)
-    if subject.rotations is None:
+    if np.isnan(azimuth):
         return
-    rotation = global_from_local(matrix_from_rotation_6d(subject.rotations), skeleton.parents)[root]
-    facing = rotation @ np.array([0, -1.0, 0])
-    if np.hypot(*facing[:2]) < 0.3:  # bent over or lying: there is no heading
-        return
-    heading = np.arctan2(facing[0], -facing[1])
-    azimuth = np.degrees(np.arctan2(towards[0], -towards[1]) - heading)
-    azimuth = (azimuth + 180) % 360 - 180
     statistics.histogram("azimuth_deg").add(azimuth)
     sphere = statistics.maps.setdefault("sphere", np.zeros((18, 36)))
     sphere[min(17, int((90 - elevation) / 10)), min(35, int((azimuth + 180) / 10))] += 1
 
+    heading = np.radians(heading_deg(subject))
     cosine, sine = np.cos(heading), np.sin(heading)
     unturned = (joints - joints[root]) @ np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
     bones = [(joint, parent) for joint, parent in enumerate(skeleton.parents) if parent >= 0]

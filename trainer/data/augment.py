@@ -10,6 +10,7 @@ numpy and cv2 only: this runs in workers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -32,6 +33,8 @@ class Labels:
         joints_px: [K, 2]. visibility: [K] uint8 as in posecore.sample.
         joints_cam: [K, 3] metres. rotations_cam: [K, 3, 3], NaN where unknown.
         camera_K: [3, 3], square pixels, no skew. box_px: [4] x, y, width, height.
+        azimuth_deg, elevation_deg: of the camera as posecore.viewpoint has them; NaN where unknown.
+        species: empty where unknown.
     """
 
     joints_px: np.ndarray
@@ -40,6 +43,9 @@ class Labels:
     rotations_cam: np.ndarray
     camera_K: np.ndarray
     box_px: np.ndarray
+    azimuth_deg: float = math.nan
+    elevation_deg: float = math.nan
+    species: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,13 +155,15 @@ def warp_labels(labels: Labels, warp: Warp, skeleton: Skeleton) -> Labels:
     visibility[~inside_frame(joints_px, warp.size_px, warp.size_px)] = OUTSIDE
     warped_K = np.diag([camera_K[0, 0] * warp.zoom, camera_K[1, 1] * warp.zoom, 1.0])
     warped_K[:2, 2] = matrix[:, :2] @ camera_K[:2, 2] + matrix[:, 2]
-    return Labels(
+    return replace(
+        labels,
         joints_px=joints_px,
         visibility=visibility,
         joints_cam=(labels.joints_cam @ camera_side.T)[order],
         rotations_cam=(camera_side @ labels.rotations_cam @ rest_side)[order],
         camera_K=warped_K,
         box_px=_warp_box(labels.box_px, matrix),
+        azimuth_deg=-labels.azimuth_deg if warp.flip else labels.azimuth_deg,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 class Batch:
     """B crops, each with its partner: the same scene or clip seen through the same crop, in another pose.
 
-    Real batches carry images, partners and keys; every other tensor is None.
+    Real batches carry images, partners and keys; every other field is None.
     """
 
     images: torch.Tensor
@@ -41,6 +41,11 @@ class Batch:
     """[B, 3, 3] intrinsics in pixels of the crop."""
     box: torch.Tensor | None = None
     """[B, 4] x, y, width, height of the subject in pixels of the crop."""
+    azimuth_deg: torch.Tensor | None = None
+    """[B] of the camera, from where the subject faces: 0 in front, 90 at its left; NaN where it has no heading."""
+    elevation_deg: torch.Tensor | None = None
+    """[B] of the camera above the horizon."""
+    species: tuple[str, ...] | None = None
 
     @property
     def size(self) -> int:

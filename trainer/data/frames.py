@@ -19,6 +19,7 @@ from posecore.errors import UserError
 from posecore.sample import OUTSIDE, Sample, Subject, inside_frame
 from posecore.skeleton import Skeleton, joint_map, load_skeleton, rotation_map
 from posecore.transforms import matrix_from_rotation_6d
+from posecore.viewpoint import camera_angles_deg
 from trainer.data.augment import Labels, Warp, centre_warp
 from trainer.data.config import DataConfig
 
@@ -113,6 +114,7 @@ def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
             f"train a skeleton of the {stored.superset}"
         )
     joints = derive_joints(subject, skeleton, sample.camera)
+    azimuth_deg, elevation_deg = camera_angles_deg(subject, sample.camera)
     return Labels(
         joints_px=joints.joints_px,
         visibility=joints.visibility,
@@ -120,6 +122,9 @@ def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
         rotations_cam=_rotations_cam(sample, subject, stored, skeleton),
         camera_K=sample.camera.K.astype(np.float64),
         box_px=subject.box_px,
+        azimuth_deg=azimuth_deg,
+        elevation_deg=elevation_deg,
+        species=subject.species,
     )
 
 

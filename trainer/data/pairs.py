@@ -152,6 +152,9 @@ def collate_pairs(pairs: list[Pair]) -> Batch:
         rotations_cam=_stack_labels(labels, "rotations_cam"),
         camera_K=_stack_labels(labels, "camera_K"),
         box=_stack_labels(labels, "box_px"),
+        azimuth_deg=_stack_labels(labels, "azimuth_deg"),
+        elevation_deg=_stack_labels(labels, "elevation_deg"),
+        species=tuple(label.species for label in labels),
     )
 
 

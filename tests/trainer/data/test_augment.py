@@ -99,6 +99,14 @@ def test_mirroring_swaps_left_and_right_joints_and_their_visibility():
     assert mirrored.visibility[left] == VISIBLE
 
 
+def test_mirroring_shows_the_other_side_to_the_camera():
+    labels = replace(posed_labels(5), azimuth_deg=70.0, elevation_deg=10.0, species="dog")
+    mirrored = warp_labels(labels, Warp((64, 64), 128, 128, flip=True), H36M)
+    turned = warp_labels(labels, Warp((64, 64), 128, 128, roll_rad=0.3), H36M)
+    assert (mirrored.azimuth_deg, mirrored.elevation_deg, mirrored.species) == (-70.0, 10.0, "dog")
+    assert turned.azimuth_deg == 70.0
+
+
 @pytest.mark.parametrize("side", [24.0, 64.0, 300.0])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_dot_in_the_image_lands_where_the_labels_say(side, flip):

@@ -6,6 +6,7 @@ import torch
 from posecore.errors import UserError
 from posecore.sample import VISIBLE
 from posecore.skeleton import load_skeleton
+from posecore.viewpoint import camera_angles_deg
 from trainer.data.streams import load_evaluation_set
 
 H36M = load_skeleton("h36m17")
@@ -29,3 +30,12 @@ def test_animals_map_to_their_own_skeletons_only(painted_dataset):
     assert (batch.visibility == VISIBLE).float().mean() > 0.5
     with pytest.raises(UserError, match="quadruped"):
         load_evaluation_set(folder, H36M, 32)
+
+
+def test_a_batch_tells_species_and_from_where_each_subject_is_seen(painted_dataset, paint):
+    (batch,) = load_evaluation_set(painted_dataset(scenes=3, frames=1), H36M, 32)
+    assert batch.species == ("line figure",) * 3
+    for row in range(3):
+        sample = paint(row, 0, load_skeleton("human"))
+        expected = camera_angles_deg(sample.subjects[0], sample.camera)
+        assert (batch.azimuth_deg[row].item(), batch.elevation_deg[row].item()) == pytest.approx(expected, abs=1e-4)
