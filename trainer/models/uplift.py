@@ -65,10 +65,10 @@ class Uplift(nn.Module):
         self.default_focal = 1.0 / math.tan(math.radians(fov_deg) / 2)
         self.levels = tree_levels(skeleton)
         rest = torch.tensor(skeleton.rest_m, dtype=torch.float32)
-        parents = torch.tensor([max(parent, 0) for parent in skeleton.parents])
+        # Plain numbers: an exporter cannot follow Python code that branches on a tensor's content.
+        self.parents = [max(parent, 0) for parent in skeleton.parents]
         self.root_index = skeleton.parents.index(-1)
-        self.register_buffer("offsets", rest - rest[parents], persistent=False)
-        self.register_buffer("parents", parents, persistent=False)
+        self.register_buffer("offsets", rest - rest[self.parents], persistent=False)
         # One length for a bone and its mirror image.
         pairs = torch.tensor([min(joint, mirror) for joint, mirror in enumerate(skeleton.swap)])
         self.register_buffer("length_of", pairs, persistent=False)
@@ -136,7 +136,7 @@ class Uplift(nn.Module):
         points = [root.new_zeros(batch, 1, 3)]
         order = list(self.levels[0])
         for level in self.levels[1:]:
-            at = [order.index(int(self.parents[joint])) for joint in level]
+            at = [order.index(self.parents[joint]) for joint in level]
             above, start = torch.cat(rotations, 1)[:, at], torch.cat(points, 1)[:, at]
             points.append(start + (above @ offsets[:, level, :, None]).squeeze(-1))
             rotations.append(above @ local[:, level])
