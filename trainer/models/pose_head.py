@@ -64,6 +64,6 @@ def read_heatmaps(logits: torch.Tensor) -> Pose2D:
     x = (probability.sum(-2) * pixel_centres(width, logits)).sum(-1)
     y = (probability.sum(-1) * pixel_centres(height, logits)).sum(-1)
     with torch.no_grad():
-        around = F.avg_pool2d(probability, 3, 1, 1, divisor_override=1)
+        around = 9 * F.avg_pool2d(probability, 3, 1, 1)  # the ONNX exporter ignores divisor_override
         confidence = around.flatten(2).amax(-1).clamp(max=1.0)
     return Pose2D(torch.stack([x, y], -1), confidence)
