@@ -24,10 +24,10 @@ import numpy as np
 from posecore.codec import encode_image, encode_real
 from posecore.dataset import Manifest, Shard, ShardWriter, write_manifest
 from posecore.errors import UserError
+from posecore.motion import Track, find_moving_subjects, union_box
 from posecore.overlay import contact_sheet
 from posecore.sample import RealFrame, make_key
 from synthgen.footage.stabilise import camera_path, lay_on_canvas, reach_on_canvas, scale_path, steady_parts
-from synthgen.footage.tracking import Track, find_moving_subjects, union_box
 from synthgen.footage.video import Footage, VideoFrame, find_footage, read_frames
 
 _TRACKING_SIZE_PX = 320

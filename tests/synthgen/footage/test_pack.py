@@ -13,9 +13,9 @@ import pytest
 from posecore.codec import decode_real
 from posecore.dataset import iterate_dataset, read_manifest
 from posecore.errors import UserError
+from posecore.motion import find_moving_subjects
 from posecore.sample import RealFrame
 from synthgen.footage.pack import PackOptions, pack
-from synthgen.footage.tracking import find_moving_subjects
 from synthgen.footage.video import find_footage, read_frames
 
 WIDTH, HEIGHT = 320, 240

@@ -1,5 +1,5 @@
 """Finding what moves in a shot of a still (or stilled) camera: one box a frame for each moving subject, with no
-detector and no labels.
+detector and no labels. Packing cuts clips by it, prediction finds its crops by it: a model meets what it was tuned on.
 
 The background is each pixel's median over the shot; what differs from it is foreground. A person's trunk hardly
 leaves its place and so passes for background, which tears the body into limbs: foreground is therefore gathered over
