@@ -110,13 +110,13 @@ def painted_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 
 @pytest.fixture(scope="session")
 def painted_clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Make an unlabelled dataset: `painted_clips(clips=, frames=, shards=, size=)` -> its folder."""
+    """Make an unlabelled dataset: `painted_clips(clips=, frames=, shards=, size=, skeleton=)` -> its folder."""
 
-    def make(clips: int = 4, frames: int = 8, shards: int = 2, size: int = 64) -> Path:
+    def make(clips: int = 4, frames: int = 8, shards: int = 2, size: int = 64, skeleton: str = "human") -> Path:
         rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
         for clip in range(clips):
             for frame in range(frames):
-                image = painted_sample(100 + clip, frame, load_skeleton("human"), size).image
+                image = painted_sample(100 + clip, frame, load_skeleton(skeleton), size).image
                 real = RealFrame(
                     f"{clip:06d}-{frame:05d}", image, f"clip-{clip}", frame, frame / 25, (0, 0, size, size), "x.mp4"
                 )
