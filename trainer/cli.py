@@ -120,15 +120,26 @@ def refine(
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
     data: Annotated[str, typer.Option(help="Labelled dataset: folder or URL.")],
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the metrics here.")] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the metrics here, with all breakdowns.")
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(help="Tables to print: of species, azimuth, elevation, visibility, joint, confidence; all; none."),
+    ] = "species,azimuth",
+    max_samples: Annotated[
+        int | None, typer.Option(min=1, help="Judge this many, spread evenly over the dataset.", show_default="all")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Metrics of a run on labelled shards, beside the mean pose's."""
+    """Metrics of a run on labelled shards, beside the mean pose's, and where they are good or bad."""
     from trainer.evaluation.evaluate import evaluate as evaluate_run
     from trainer.evaluation.evaluate import print_metrics
+    from trainer.evaluation.tables import breakdown_names
 
-    result = evaluate_run(checkpoint, data, device=_device(device))
-    print_metrics(result)
+    tables = breakdown_names(by)
+    result = evaluate_run(checkpoint, data, device=_device(device), max_samples=max_samples)
+    print_metrics(result, tables)
     if json_path is not None:
         import json
 

@@ -6,6 +6,7 @@ comes, `pairs` makes a training pair of it and stacks pairs into a `Batch`. This
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,21 @@ def load_evaluation_set(
     crop: CropConfig | None = None,
     max_samples: int | None = None,
 ) -> list[Batch]:
+    """All of `evaluation_batches`, held in memory to be gone through again and again."""
+    return list(evaluation_batches(folder, skeleton, size, batch_size, crop, max_samples))
+
+
+def evaluation_batches(
+    folder: str | Path,
+    skeleton: Skeleton,
+    size: int,
+    batch_size: int = 32,
+    crop: CropConfig | None = None,
+    max_samples: int | None = None,
+) -> Iterator[Batch]:
     """Every usable frame of a dataset once, in order, cropped without chance; labelled or real as the dataset is.
+
+    Pictures are decoded a batch at a time.
 
     Args:
         size: side of the crops in pixels.
@@ -114,5 +129,6 @@ def load_evaluation_set(
         raise UserError(f"{folder}: holds no usable frame; look at it with `synthgen stats`")
     if max_samples is not None and max_samples < len(places):
         places = [places[i] for i in np.linspace(0, len(places) - 1, max_samples).round().astype(int)]
-    pairs = [evaluation_pair(group, index, skeleton, crop, data) for group, index in places]
-    return [collate_pairs(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
+    for start in range(0, len(places), batch_size):
+        chosen = places[start : start + batch_size]
+        yield collate_pairs([evaluation_pair(group, index, skeleton, crop, data) for group, index in chosen])

@@ -8,6 +8,7 @@ one says whether the estimate describes the picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,18 @@ from rich.table import Table
 
 from posecore.dataset import read_manifest
 from posecore.skeleton import Skeleton
-from trainer.data.streams import load_evaluation_set
+from trainer.data.streams import evaluation_batches, load_evaluation_set
 from trainer.evaluation.metrics import Poses, evaluate_poses, mean_pose, mean_pose_baseline
+from trainer.evaluation.tables import break_down, breakdown_table
 from trainer.models.features import Features
 from trainer.training.checkpoint import LoadedModel, load_model
-from trainer.training.gauges import collect_poses, leakage
+from trainer.training.gauges import collect_answers, leakage
 
 METRIC_TITLES = {
     "error_pct": "error, % of the crop",
-    "error_pct_min": "the same, left/right flips forgiven",
-    "flip_rate": "flip rate",
+    "error_pct_min": "error, flips forgiven",
+    "flip_rate": "flip rate, subject's sides",
+    "flip_rate_viewer": "flip rate, viewer's sides",
     "pck_005": "PCK at 0.05 of the box",
     "pck_010": "PCK at 0.10 of the box",
     "pck_020": "PCK at 0.20 of the box",
@@ -38,6 +41,9 @@ METRIC_TITLES = {
     "pa_mpjpe_mm": "PA-MPJPE, mm",
 }
 """Every metric's name in words, in the order in which they are shown."""
+
+
+TABLE_WIDTH = 100
 
 
 def evaluate(
@@ -55,9 +61,9 @@ def evaluate(
 
     Returns:
         "checkpoint", "step", "data", and for labelled data the metrics of `evaluation.metrics`, with "pose_head" and
-        "reprojected" (2D metrics of the two answers that are blended) and "mean_pose" (of the constant answer); for
-        real data "num_samples" and the feature error of reconstructions from the "right", a "shuffled" and a "blank"
-        pose.
+        "reprojected" (2D metrics of the two answers that are blended), "mean_pose" (of the constant answer) and the
+        breakdowns of `evaluation.tables` ("by_species", "by_azimuth" ...); for real data "num_samples" and the feature
+        error of reconstructions from the "right", a "shuffled" and a "blank" pose.
 
     Raises:
         UserError: no such checkpoint or dataset, or the dataset has another body plan than the model.
@@ -69,8 +75,12 @@ def evaluate(
     return judge(loaded, folder, torch.device(device), max_samples) | origin
 
 
-def print_metrics(result: dict[str, Any]) -> None:
-    """Show what `evaluate` returned as a table."""
+def print_metrics(result: dict[str, Any], by: Sequence[str] = ()) -> None:
+    """Show what `evaluate` returned as tables.
+
+    Args:
+        by: breakdowns to show as well, names of `tables.BREAKDOWNS`.
+    """
     table = Table(title=f"{result['checkpoint']} on {result['data']} ({result['num_samples']} samples)", box=SIMPLE)
     if "mean_pose" not in result:
         table.add_column("pose that is drawn")
@@ -86,7 +96,12 @@ def print_metrics(result: dict[str, Any]) -> None:
             values = {key: "-" if metric is None else f"{metric['value']:.3g}" for key, metric in shown.items()}
             interval = "-" if shown["model"] is None else f"{shown['model']['low']:.3g} .. {shown['model']['high']:.3g}"
             table.add_row(METRIC_TITLES[name], values.pop("model"), interval, *values.values())
-    Console(soft_wrap=True).print(table)
+    # Numbers cut short say nothing: where the terminal is narrower, it breaks the lines.
+    console = Console(width=max(Console().width, TABLE_WIDTH), soft_wrap=True)
+    console.print(table)
+    for name in by:
+        if (breakdown := breakdown_table(result, name)) is not None:
+            console.print(breakdown)
 
 
 def evaluate_mean_pose(poses: Poses, skeleton: Skeleton) -> dict[str, Any]:
@@ -99,9 +114,8 @@ def _judge_labelled(
     loaded: LoadedModel, folder: str | Path, device: torch.device, max_samples: int | None
 ) -> dict[str, Any]:
     data, skeleton = loaded.config.data, loaded.skeleton
-    batches = load_evaluation_set(folder, skeleton, data.input_size_px, crop=data.crop, max_samples=max_samples)
-
-    head, reprojected = (collect_poses(loaded.model, batches, blend, device) for blend in (0.0, 1.0))
+    batches = evaluation_batches(folder, skeleton, data.input_size_px, crop=data.crop, max_samples=max_samples)
+    head, reprojected = collect_answers(loaded.model, batches, device)
     share = loaded.config.model.answer_blend
     answer = replace(head, joints_px=(1 - share) * head.joints_px + share * reprojected.joints_px)
     return {
@@ -109,6 +123,7 @@ def _judge_labelled(
         "pose_head": _only_2d(evaluate_poses(head, skeleton)),
         "reprojected": _only_2d(evaluate_poses(reprojected, skeleton)),
         "mean_pose": evaluate_mean_pose(answer, skeleton),
+        **break_down(answer, skeleton),
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from posecore.sample import VISIBLE
 from posecore.skeleton import Skeleton
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch
@@ -19,7 +21,7 @@ from trainer.training.losses import (
     near_drawing,
 )
 
-GAUGED_METRICS = ("error_pct", "error_pct_min", "flip_rate", "pck_010", "mpjpe_mm")
+GAUGED_METRICS = ("error_pct", "error_pct_min", "flip_rate", "flip_rate_viewer", "pck_010", "mpjpe_mm")
 
 
 def pose_gauges(
@@ -33,30 +35,51 @@ def pose_gauges(
     return values | {"mean_pose_pct": evaluate_poses(baseline, skeleton, resamples=1)["error_pct"]["value"]}
 
 
+def collect_poses(model: PoseModel, batches: Iterable[Batch], blend: float, device: torch.device) -> Poses:
+    """Estimates and truths of labelled batches, in pixels of the crops; `blend` as in PoseModel.forward."""
+    head, reprojected = collect_answers(model, batches, device)
+    return replace(head, joints_px=(1 - blend) * head.joints_px + blend * reprojected.joints_px)
+
+
 @torch.no_grad()
-def collect_poses(model: PoseModel, batches: Sequence[Batch], blend: float, device: torch.device) -> Poses:
-    """Estimates and truths of labelled batches, in pixels of the crops."""
+def collect_answers(model: PoseModel, batches: Iterable[Batch], device: torch.device) -> tuple[Poses, Poses]:
+    """What the pose head says of labelled batches, and what the uplift reprojects; beside it the truth.
+
+    Only one batch's pictures are held at a time.
+    """
     columns: dict[str, list[np.ndarray]] = {}
-    size = batches[0].images.shape[-1]
+    reprojected: list[np.ndarray] = []
+    keys: list[str] = []
+    species: list[str] = []
     for batch in batches:
-        output = model(batch.images.to(device), blend, batch.camera_K.to(device))
+        size = batch.images.shape[-1]
+        output = model(batch.images.to(device), 0.0, batch.camera_K.to(device))
         row = {
-            "joints_px": joints_to_px(output.joints, size),
+            "joints_px": joints_to_px(output.pose_2d.joints, size),
             "confidence": output.pose_2d.confidence.float().cpu().numpy(),
             "true_joints_px": joints_to_px(batch.joints, size),
             "weight": batch.joint_weight.numpy(),
-            "visible": batch.visibility.numpy() == 3,
+            "visible": batch.visibility.numpy() == VISIBLE,
             "box_px": batch.box.numpy(),
             "joints_cam_m": output.pose_3d.joints.float().cpu().numpy(),
             "true_joints_cam_m": batch.joints_cam.numpy(),
+            "visibility": batch.visibility.numpy(),
+            "azimuth_deg": batch.azimuth_deg.numpy(),
+            "elevation_deg": batch.elevation_deg.numpy(),
         }
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
-    # A scene's frames belong together; keys are scene-frame-view.
-    groups = tuple(key.split("-")[0] for batch in batches for key in batch.keys)
-    return Poses(
-        **{name: np.concatenate(values) for name, values in columns.items()}, image_size_px=size, groups=groups
+        reprojected.append(joints_to_px(output.pose_3d.reprojected, size))
+        keys += batch.keys
+        species += batch.species
+    head = Poses(
+        **{name: np.concatenate(values) for name, values in columns.items()},
+        image_size_px=size,
+        # A scene's frames belong together; keys are scene-frame-view.
+        groups=tuple(key.split("-")[0] for key in keys),
+        species=tuple(species),
     )
+    return head, replace(head, joints_px=np.concatenate(reprojected))
 
 
 @torch.no_grad()

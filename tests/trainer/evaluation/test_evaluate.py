@@ -7,7 +7,7 @@ import pytest
 from posecore.errors import UserError
 from trainer.evaluation.evaluate import evaluate, print_metrics
 
-METRICS = {"error_pct", "error_pct_min", "flip_rate", "pck_005", "pck_010", "pck_020", "oks_ap"}
+METRICS = {"error_pct", "error_pct_min", "flip_rate", "flip_rate_viewer", "pck_005", "pck_010", "pck_020", "oks_ap"}
 METRICS_3D = {"mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm"}
 
 
@@ -18,7 +18,7 @@ def judged(untrained_run, painted_dataset):
 
 def test_labelled_data_give_every_metric_with_an_interval(judged):
     assert judged.keys() >= METRICS | METRICS_3D | {"num_samples", "skeleton", "checkpoint", "step", "data"}
-    for name in METRICS - {"flip_rate"}:
+    for name in METRICS - {"flip_rate", "flip_rate_viewer"}:
         assert judged[name]["low"] <= judged[name]["value"] <= judged[name]["high"]
     assert judged["num_samples"] == 12
     json.dumps(judged, allow_nan=False)
@@ -28,6 +28,13 @@ def test_a_model_with_random_weights_does_not_beat_the_mean_pose(judged):
     assert judged["mean_pose"]["error_pct"]["value"] < judged["error_pct"]["value"]
     assert not METRICS_3D & judged["mean_pose"].keys()
     assert judged["pose_head"].keys() == judged["reprojected"].keys() == judged["mean_pose"].keys()
+
+
+def test_the_same_numbers_are_broken_down(judged):
+    assert list(judged["by_species"]) == ["line figure"]
+    assert judged["by_species"]["line figure"]["error_pct"] == judged["error_pct"]
+    assert sum(row["num_samples"] for row in judged["by_azimuth"].values()) == 12
+    assert len(judged["by_joint"]) == 17
 
 
 def test_fewer_samples_are_judged_when_asked(untrained_run, painted_dataset):
@@ -46,8 +53,9 @@ def test_data_of_another_body_plan_are_refused(untrained_run, painted_dataset):
 
 
 def test_results_of_both_kinds_are_shown_as_a_table(judged, untrained_run, painted_clips, capsys):
-    print_metrics(judged)
+    print_metrics(judged, ["joint", "species"])
     print_metrics(evaluate(untrained_run, painted_clips()))
     shown = capsys.readouterr().out
     assert "OKS-AP" in shown
+    assert "left ankle" in shown and "line figure" not in shown
     assert "shuffled" in shown

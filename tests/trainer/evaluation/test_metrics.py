@@ -1,14 +1,18 @@
 """Metrics against cases worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from posecore.errors import UserError
 from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotvec
+from trainer.evaluation.bootstrap import draw_clusters
 from trainer.evaluation.metrics import (
     Poses,
     average_precision,
+    average_precisions,
     evaluate_poses,
     mean_pose,
     mean_pose_baseline,
@@ -77,6 +81,46 @@ def test_sides_that_coincide_are_not_judged_for_flips():
     assert evaluate_poses(seen_from_the_side, H36M)["flip_rate"] is None
 
 
+def test_taking_the_front_for_the_back_is_a_flip_of_the_subject_s_sides_but_not_of_the_viewer_s():
+    poses = make_poses()
+    values = per_subject_metrics(replace(poses, joints_px=poses.true_joints_px[:, list(H36M.swap)]), H36M)
+    assert (values["flip_rate"] == 1).all()
+    assert (values["flip_rate_viewer"] == 0).all()
+
+
+def test_limbs_that_cross_unlike_the_truth_are_flips_of_both_kinds():
+    """Hips and shoulders say which half is on the viewer's left, arms and legs are crossed."""
+    poses = make_poses()
+    swap, joints = list(H36M.swap), poses.true_joints_px.copy()
+    crossed = [j for j, name in enumerate(H36M.joints) if name.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")]
+    trunk = [j for j, name in enumerate(H36M.joints) if name.split("_")[-1] in ("hip", "shoulder")]
+    joints[:, trunk, 0] = 50 + 9 * (joints[:, trunk, 0] - 50)
+    joints[:, crossed] = poses.true_joints_px[:, swap][:, crossed]
+    values = per_subject_metrics(replace(poses, joints_px=joints), H36M)
+    assert (values["flip_rate"] == 1).all()
+    assert (values["flip_rate_viewer"] == 1).all()
+
+
+def test_the_viewer_s_sides_follow_from_renaming_estimate_and_truth_each_by_its_own_layout():
+    """The definition, step by step, against the short form that the code uses."""
+    rng = np.random.default_rng(5)
+    true, estimate = rng.uniform(0, 100, (2, 300, 17, 2))
+    weight = (rng.random((300, 17)) < 0.8).astype(float)
+    poses = replace(make_poses(300), joints_px=estimate, true_joints_px=true, weight=weight)
+    swap = list(H36M.swap)
+    left = [j for j in range(17) if H36M.side(j) == "left"]
+    values = per_subject_metrics(poses, H36M)["flip_rate_viewer"]
+    assert 0 < np.isnan(values).sum() < 100
+    for row in range(300):
+        both = weight[row, left] * weight[row, swap][left]
+        leans = [both @ (pose[row, left, 0] - pose[row, swap][left, 0]) for pose in (estimate, true)]
+        ours, theirs = (p[row, swap] if lean > 0 else p[row] for p, lean in zip((estimate, true), leans, strict=True))
+        own_weight = weight[row, swap] if leans[1] > 0 else weight[row]
+        error, swapped = (own_weight @ np.linalg.norm(o - theirs, axis=-1) for o in (ours, ours[swap]))
+        if not np.isnan(values[row]):
+            assert bool(values[row]) == (error > swapped)
+
+
 def test_joints_outside_the_frame_count_nowhere_in_2d():
     poses = make_poses()
     joints, weight = poses.joints_px.copy(), poses.weight.copy()
@@ -120,6 +164,21 @@ def test_average_precision_ranks_by_score():
     assert average_precision(similarity, np.array([0.9, 0.1])) == pytest.approx(51 / 101)
     assert average_precision(similarity, np.array([0.1, 0.9])) == pytest.approx(0.5 * 51 / 101)
     assert average_precision(np.ones(5), np.ones(5)) == pytest.approx(1)
+
+
+def test_redrawn_precision_equals_that_of_the_subjects_written_out():
+    rng = np.random.default_rng(6)
+    base = make_poses(num=30)
+    shift = rng.normal(size=(30, 17, 2)) * rng.uniform(0, 6, (30, 1, 1))
+    poses = replace(base, joints_px=base.true_joints_px + shift, confidence=rng.random((30, 17)))
+    draws = draw_clusters(None, 30, resamples=20, seed=0)
+    (result,) = average_precisions(poses, H36M, draws, np.zeros(30, int), 1)
+    spread = []
+    for times in draws.subject_weights:
+        drawn = poses.take(np.arange(30).repeat(times))
+        spread.append(average_precision(oks(drawn, H36M), drawn.confidence.mean(1)))
+    assert 0.1 < result["value"] < 0.9
+    assert (result["low"], result["high"]) == pytest.approx(tuple(np.percentile(spread, [2.5, 97.5])))
 
 
 def test_interval_holds_the_value_and_is_the_same_each_time():
