@@ -124,6 +124,14 @@ def union_box(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high - low])
 
 
+def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
+    """Overlap of two boxes [4], 0..1."""
+    low = np.maximum(first[:2], second[:2])
+    high = np.minimum(first[:2] + first[2:], second[:2] + second[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return float(shared / (np.prod(first[2:]) + np.prod(second[2:]) - shared))
+
+
 @dataclass(frozen=True)
 class _Region:
     frame: int
@@ -163,7 +171,7 @@ def _link(found: list[list[_Region]]) -> list[list[_Region]]:
     for frame, regions in enumerate(found):
         live = [chain for chain in chains if frame - chain[-1].frame <= _MAX_GAP_FRAMES]
         pairs = [
-            (-_intersection_over_union(chain[-1].box, region.box), place, number)
+            (-intersection_over_union(chain[-1].box, region.box), place, number)
             for place, chain in enumerate(live)
             for number, region in enumerate(regions)
         ]
@@ -251,13 +259,6 @@ def _track_from_chain(chain: list[_Region], picture_area: float) -> Track:
 
 def _shared_frames(first: Track, second: Track) -> int:
     return max(0, min(first.frames[-1], second.frames[-1]) - max(first.frames[0], second.frames[0]) + 1)
-
-
-def _intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
-    low = np.maximum(first[:2], second[:2])
-    high = np.minimum(first[:2] + first[2:], second[:2] + second[2:])
-    shared = np.prod(np.maximum(high - low, 0))
-    return float(shared / (np.prod(first[2:]) + np.prod(second[2:]) - shared))
 
 
 def _lies_close(part: np.ndarray, whole: np.ndarray) -> bool:
