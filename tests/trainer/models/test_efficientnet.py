@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0, load_imagenet_weights
+from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0, _DepthwiseConv2d, load_imagenet_weights
 
 
 def test_maps_halve_from_level_to_level():
@@ -44,3 +45,24 @@ def test_frozen_levels_take_no_gradient_and_pass_the_rest_theirs():
     maps[3].sum().backward()
     with_gradient = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
     assert with_gradient == {str(index) for index in range(3, 11)}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side"), [(3, 1, 2), (3, 1, 5), (5, 1, 2), (5, 1, 4), (3, 2, 9), (5, 2, 7)]
+)
+def test_the_detour_of_depthwise_gradients_ends_where_autograd_does(kernel, stride, side):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 8, side, side, dtype=torch.float64, generator=generator).requires_grad_()
+    weight = torch.randn(8, 1, kernel, kernel, dtype=torch.float64, generator=generator).requires_grad_()
+    bias = torch.randn(8, dtype=torch.float64, generator=generator).requires_grad_()
+    padding = kernel // 2 if stride == 1 else 0
+    expected = F.conv2d(x, weight, bias, stride, padding, groups=8)
+    ours = _DepthwiseConv2d.apply(x, weight, bias, stride, padding)
+    torch.testing.assert_close(ours, expected)
+    upstream = torch.randn(ours.shape, dtype=torch.float64, generator=generator)
+    for own, plain in zip(
+        torch.autograd.grad(ours, (x, weight, bias), upstream),
+        torch.autograd.grad(expected, (x, weight, bias), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, plain)
