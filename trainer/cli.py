@@ -257,13 +257,11 @@ def _print_plan(config, folders, out: Path, init: Path | None) -> None:
     for name, size in sizes.items():
         typer.echo(f"# {name:15s} {size / 1e6:6.2f} M parameters")
     schedule, data = config.schedule, config.data
-    real, synthetic = data.real_batch_size, data.synthetic_batch_size
-    images = {"pretrain": synthetic, "finetune": real + synthetic, "refine": real}[config.stage]
-    total = schedule.steps * images * config.optimiser.accumulate
+    images = config.images_per_step
     limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
     kept = 6 * 4 * sum(sizes.values()) * (schedule.keep_checkpoints + 1) / 1e6
     typer.echo(f"# pose head alone: {schedule.pose_head_steps} steps of {data.prior_batch_size} drawings")
-    typer.echo(f"# then {schedule.steps} steps of {images * config.optimiser.accumulate} images ({total}){limit}")
+    typer.echo(f"# then {schedule.steps} steps of {images} images ({schedule.steps * images}){limit}")
     typer.echo(f"# data: {', '.join(folder for folder in (folders.synthetic, folders.real) if folder)}")
     typer.echo(f"# from: {init or 'ImageNet weights'}; to: {out}, about {kept:.0f} MB of checkpoints")
 

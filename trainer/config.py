@@ -191,6 +191,13 @@ class TrainConfig(_Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig
 
+    @property
+    def images_per_step(self) -> int:
+        """Of the joint phase, in one process."""
+        real, synthetic = self.data.real_batch_size, self.data.synthetic_batch_size
+        images = {"pretrain": synthetic, "finetune": real + synthetic, "refine": real}[self.stage]
+        return images * self.optimiser.accumulate
+
 
 def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConfig:
     """A configuration by name (recipes/train/) or path; what it `extends` is filled in, then "a.b=value" overrides.
