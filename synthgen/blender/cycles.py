@@ -113,9 +113,9 @@ class BlenderRenderer:
         if self.name == "eevee":
             surfaces = gather_surfaces(self._stage, frame)
             seen = cast(surfaces, camera)
-            return to_passes(
-                surfaces, seen, shading_normals(surfaces, seen), _stack(_read_layers(path), "Combined", "RGB")
-            )
+            radiance = _stack(_read_layers(path), "Combined", "RGB")
+            normals = shading_normals(surfaces, seen)
+            return to_passes(surfaces.covering, seen.triangle, seen.depth_m, normals, radiance)
         return self._before_photo(_read_passes(path), path) if self._has_photo(view) else _read_passes(path)
 
     def _has_photo(self, view: int) -> bool:

@@ -1,4 +1,4 @@
-"""An environment map as light, for engines without Blender: what lies in a direction, and the light it sheds.
+"""An environment map as light, for engines without Blender.
 
 The map is split into a key light, which casts shadows, and the rest, whose irradiance on a surface is smooth enough for
 nine spherical harmonics (Ramamoorthi and Hanrahan, 2001). Directions are world, z up; radiance is linear.
@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 _COARSE = (64, 32)  # columns and rows of the map that light is gathered from
-_REMAP_ROWS = 256  # cv2 refuses results of more than 32,767 columns
 _KEY_COSINE = np.cos(np.deg2rad(20))  # the key light is what is bright within this angle of the brightest spot
 
 
@@ -21,19 +20,17 @@ class Environment:
     """Light from far away.
 
     Attributes:
-        image: [H, W, 3] float32 radiance, equirectangular, zenith in the first row.
         harmonics: [9, 3] float32 coefficients of the irradiance of all but the key light.
         key_direction: [3] unit vector towards the key light. key_irradiance: [3] on a surface that faces it.
     """
 
-    image: np.ndarray
     harmonics: np.ndarray
     key_direction: np.ndarray
     key_irradiance: np.ndarray
 
 
-def load_environment(path: Path) -> Environment:
-    """Read a map (.exr or .hdr).
+def read_map(path: Path) -> np.ndarray:
+    """[H, W, 3] float32 radiance of a map (.exr or .hdr), equirectangular, zenith in the first row.
 
     Raises:
         ValueError: it is no readable picture.
@@ -42,7 +39,11 @@ def load_environment(path: Path) -> Environment:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if picture is None:
         raise ValueError(f"{path}: not a readable environment map")
-    image = np.ascontiguousarray(picture[..., ::-1], dtype=np.float32)
+    return np.ascontiguousarray(picture[..., ::-1], dtype=np.float32)
+
+
+def split_light(image: np.ndarray) -> Environment:
+    """What light a map [H, W, 3] sheds."""
     coarse = cv2.resize(image, _COARSE, interpolation=cv2.INTER_AREA)
     directions, solid_angle = _coarse_directions()
     luminance = coarse.mean(axis=2)
@@ -55,35 +56,10 @@ def load_environment(path: Path) -> Environment:
     # Convolution with the clamped cosine scales each band (Ramamoorthi and Hanrahan, eq. 8)
     bands = np.array([np.pi] + 3 * [2 * np.pi / 3] + 5 * [np.pi / 4])
     return Environment(
-        image=image,
         harmonics=(bands[:, None] * (basis.T @ rest)).astype(np.float32),
         key_direction=key_direction,
         key_irradiance=(excess * solid_angle[..., None]).sum(axis=(0, 1)),
     )
-
-
-def radiance_from(environment: Environment, directions: np.ndarray) -> np.ndarray:
-    """Linear radiance [N, 3] float32 that arrives from directions [N, 3] of any length, bilinear."""
-    height, width = environment.image.shape[:2]
-    x, y, z = directions.T
-    # the seam lies at -x, as Blender's equirectangular maps have it
-    column = (0.5 - np.arctan2(y, x) / (2 * np.pi)) * width - 0.5
-    row = np.arccos(np.clip(z / np.linalg.norm(directions, axis=1), -1, 1)) / np.pi * height - 0.5
-    return sample_bilinear(environment.image, column, np.clip(row, 0, height - 1))
-
-
-def sample_bilinear(image: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Values [N, C] float32 of a picture [H, W, C], tiled, at columns and rows [N]; 0 is the first pixel's centre."""
-    wide = max(1, -(-len(column) // _REMAP_ROWS))
-    places = np.zeros((2, _REMAP_ROWS * wide), dtype=np.float32)
-    places[0, : len(column)], places[1, : len(row)] = column, row
-    grid = places.reshape(2, _REMAP_ROWS, wide)
-    return cv2.remap(image, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(-1, image.shape[2])[: len(row)]
-
-
-def irradiance_on(environment: Environment, normals: np.ndarray) -> np.ndarray:
-    """Irradiance [N, 3] float32 of all but the key light on surfaces with unit normals [N, 3]."""
-    return np.maximum(_harmonics(normals) @ environment.harmonics, 0)
 
 
 def _coarse_directions() -> tuple[np.ndarray, np.ndarray]:

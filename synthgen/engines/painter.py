@@ -28,14 +28,15 @@ class PainterRenderer:
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
         surfaces, camera = gather_surfaces(self._stage, frame), self._stage.cameras[view]
-        seen = cast(surfaces, camera)
+        covering, seen = surfaces.covering, cast(surfaces, camera)
         normals = shading_normals(surfaces, seen)
         towards_lamp = np.array([0.2, -0.3, 1.0]) - camera.cam_from_world[2, :3]
         shade = 0.35 + 0.65 * np.abs(normals @ (towards_lamp / np.linalg.norm(towards_lamp)))
-        colours = np.array([material.colours[0] for material in surfaces.materials]) ** 2.2
-        lit = colours[surfaces.material[seen.triangle]] * painted_tint(surfaces, seen) * shade[:, None]
+        colours = np.array([material.colours[0] for material in covering.materials]) ** 2.2
+        lit = colours[covering.material[seen.triangle]] * painted_tint(covering, seen) * shade[:, None]
         radiance = np.where((seen.triangle >= 0)[:, None], lit, _SKY)
-        return to_passes(surfaces, seen, normals, radiance.reshape(camera.height, camera.width, 3))
+        size = (camera.height, camera.width, 3)
+        return to_passes(covering, seen.triangle, seen.depth_m, normals, radiance.reshape(size))
 
     def close(self) -> None:
         self._stage = None

@@ -1,16 +1,12 @@
 """The `pyrender` engine: fast pictures from the same stage and with the same labels as Blender's.
 
-OpenGL tells which triangle the centre of each pixel sees; what lies there follows from the exact geometry in numpy.
-Light: lamps and the environment's key light with hard shadows, by rays; the rest of the environment without shadows; no
+OpenGL finds the triangle that the centre of each pixel sees, and shades what lies there by the exact geometry. Light:
+lamps and the environment's key light with hard shadows, by depth maps; the rest of the environment without shadows; no
 light from surface to surface, no relief. Pictures are smoothed where what neighbouring pixels see differs.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,20 +14,10 @@ import numpy as np
 
 from posecore.camera import Camera
 from synthgen.backdrop import lay_behind
-from synthgen.engines.environment import Environment, irradiance_on, load_environment, radiance_from
-from synthgen.engines.opengl import Sight, look, start_opengl
-from synthgen.engines.patterns import linear_colour, material_colours
-from synthgen.engines.surfaces import (
-    Seen,
-    Surfaces,
-    blend,
-    gather_surfaces,
-    painted_tint,
-    pixel_directions,
-    sample_texture,
-    shading_normals,
-    to_passes,
-)
+from synthgen.engines.environment import Environment, read_map, split_light
+from synthgen.engines.opengl import Light, open_graphics, silenced, start_opengl
+from synthgen.engines.patterns import linear_colour
+from synthgen.engines.surfaces import Covering, Surfaces, gather_surfaces, to_passes
 from synthgen.renderer import Passes
 from synthgen.scene import LightSpec
 from synthgen.stage import Stage
@@ -40,8 +26,6 @@ _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
 _SHADOWS_M = 8.0  # how far from the subjects on each axis depth maps tell shadows
 _FAINT = 0.01  # share of the light below which a lamp is left out
-_MATT = 0.7  # roughness from which on there are no highlights
-_GLANCING = 0.04  # share of light that a non-metal mirrors when seen straight on
 
 
 class PyrenderRenderer:
@@ -56,47 +40,23 @@ class PyrenderRenderer:
     """
 
     name = "pyrender"
-    version = "1"
+    version = "2"
 
     def __init__(self, asset_path: Callable[[str], Path], threads: int = 0) -> None:
         start_opengl(threads)
         self._asset_path = asset_path
-        self._num_threads = threads or os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(self._num_threads)
         self._stage: Stage | None = None
-        self._environments: dict[str, Environment] = {}
-        self._textures: dict[str, np.ndarray] = {}
+        self._skies: dict[str, tuple[int, Environment]] = {}
+        self._textures: dict[str, int] = {}
 
     def set_stage(self, stage: Stage) -> None:
         self._stage = stage
 
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
-        spec, camera = self._stage.spec, self._stage.cameras[view]
-        surfaces = gather_surfaces(self._stage, frame)
-        lamps = self._lamps(self._environment(spec.world.hdri), _about_z(np.deg2rad(spec.world.turn_deg)))
-        places = np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps])
-        size = (camera.height, camera.width)
-        looks = look(surfaces.vertices, surfaces.triangles, camera, places, *_casters(surfaces))
-        edges = _edges(surfaces, looks[0])
-        needed = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
-        for row, column in np.ndindex(2, 2):
-            needed[row : row + camera.height, column : column + camera.width] |= edges
-        pixels, corners = np.arange(camera.height * camera.width), np.flatnonzero(needed)
-        seen = (_seen(looks[0], camera, pixels), _seen(looks[1], _between_pixels(camera), corners))
-        seen, lit = (
-            Seen(*(np.concatenate([getattr(part, field.name) for part, _ in seen]) for field in fields(Seen))),
-            np.concatenate([shares for _, shares in seen]),
-        )
-        shares = _slices(len(lit), self._num_threads)
-        shade = partial(self._shade, surfaces, lamps, camera)
-        shaded = list(self._threads.map(lambda share: shade(_at(seen, share), lit[share]), shares))
-        normals, radiance = (np.concatenate([part[index] for part in shaded]) for index in (0, 1))
-        picture = radiance[: len(pixels)].reshape(*size, 3)
-        _smooth(picture, edges, needed, radiance[len(pixels) :])
-        seen = _at(seen, np.s_[: len(pixels)])
-        passes = to_passes(surfaces, seen, normals[: len(pixels)], picture)
-        photo = spec.world.photo
+        with silenced():
+            passes = self._draw(gather_surfaces(self._stage, frame), self._stage.cameras[view])
+        photo = self._stage.spec.world.photo
         if view or photo is None:
             return passes
         something = np.isfinite(passes.depth_m).astype(np.float32)
@@ -104,134 +64,88 @@ class PyrenderRenderer:
         return replace(passes, radiance=lay_behind(before, something, passes.instances > 0, self._asset_path(photo)))
 
     def close(self) -> None:
-        self._threads.shutdown()
+        with silenced():
+            open_graphics().forget([*(sky for sky, _ in self._skies.values()), *self._textures.values()])
+        self._skies.clear()
+        self._textures.clear()
 
-    def _shade(
-        self, surfaces: Surfaces, lamps: list["_Lamp"], camera: Camera, seen: Seen, lit: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Normals [N, 3] of what is seen, and its linear radiance [N, 3] towards the camera."""
-        assert self._stage is not None
-        spec = self._stage.spec
-        environment = self._environment(spec.world.hdri)
-        turn = _about_z(np.deg2rad(spec.world.turn_deg))  # into the map's own directions
-        all_normals = shading_normals(surfaces, seen)
-        result = np.empty((len(seen.triangle), 3), dtype=np.float32)
-        hit = seen.triangle >= 0
-        result[~hit] = radiance_from(environment, seen.directions[~hit] @ turn.T) * spec.world.strength
-        seen, normals, lit = _at(seen, hit), all_normals[hit], lit[hit] / np.float32(255)
-        to_eye = -seen.directions / _length(seen.directions)[:, None]
-        colours, roughness = self._colours(surfaces, seen, _dot(to_eye, normals), camera.K[0, 0])
-        points = camera.position_world.astype(np.float32) + seen.directions * seen.depth_m[:, None]
-        light = irradiance_on(environment, normals @ turn.T) * spec.world.strength
-        mirrored = np.zeros_like(light)
-        for number, lamp in enumerate(lamps):
-            towards = lamp.place - points if lamp.distance_m else np.broadcast_to(lamp.place, points.shape)
-            reach = _length(towards) if lamp.distance_m else np.ones(len(points), np.float32)
-            received = np.maximum(_dot(towards, normals) / reach, 0) * lit[:, number]
-            if lamp.distance_m:
-                received *= (lamp.distance_m / reach) ** 2
-            light += received[:, None] * lamp.irradiance
-            shiny = np.flatnonzero((roughness < _MATT) & (received > 0))
-            half = towards[shiny] / reach[shiny, None] + to_eye[shiny]
-            power = 2 / np.maximum(roughness[shiny], 0.1) ** 4 - 2  # Blinn-Phong as wide as that roughness
-            lobe = np.maximum(_dot(half, normals[shiny]) / _length(half), 0) ** power * (power + 2) / 8
-            mirrored[shiny] += (_GLANCING * lobe * received[shiny])[:, None] * lamp.irradiance
-        result[hit] = (colours * light + mirrored) / np.pi
-        return all_normals, result
+    def _draw(self, surfaces: Surfaces, camera: Camera) -> Passes:
+        graphics, covering = open_graphics(), surfaces.covering
+        self._load_textures(covering)
+        graphics.load(surfaces, self._textures)
+        found = graphics.find(camera)
+        graphics.light(self._light(surfaces))
+        rows, columns = (2 * places.ravel() + 1 for places in np.indices((camera.height, camera.width)))
+        triangle = found[1::2, 1::2]
+        shaded = graphics.shade(found, rows, columns)
+        edges = _edges(covering, triangle, shaded.depth_m.reshape(triangle.shape))
+        corners = np.zeros((camera.height + 1, camera.width + 1), dtype=bool)
+        for row, column in np.ndindex(2, 2):
+            corners[row : row + camera.height, column : column + camera.width] |= edges
+        around = graphics.shade(found, *(2 * places for places in np.nonzero(corners)))
+        picture = _smooth(shaded.radiance.reshape(*triangle.shape, 3), edges, corners, around.radiance)
+        return to_passes(covering, triangle.ravel(), shaded.depth_m, shaded.normals, picture)
 
-    def _colours(
-        self, surfaces: Surfaces, seen: Seen, facing: np.ndarray, focal_px: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Linear surface colours [N, 3] and roughness [N] of what is seen; `facing` is the cosine towards the eye."""
-        footprint_m = seen.depth_m / focal_px / np.maximum(facing, 0.05)
-        material_of = surfaces.material[seen.triangle]
-        colours = np.empty((len(material_of), 3), dtype=np.float32)
-        for number in np.flatnonzero(np.bincount(material_of)):
-            material = surfaces.materials[number]
-            index = np.flatnonzero(material_of == number)
-            if material.texture:
-                uv = blend(surfaces.uv[seen.triangle[index]], seen.weights[index])
-                colours[index] = self._sample(material.texture, uv) * linear_colour(material.colours[0])
-            elif material.pattern == "plain":
-                colours[index] = linear_colour(material.colours[0])
-            else:
-                place = blend(surfaces.place[seen.triangle[index]], seen.weights[index])
-                colours[index] = material_colours(material, place, footprint_m[index])
-        colours *= painted_tint(surfaces, seen)
-        sheen = np.array([material.sheen for material in surfaces.materials], dtype=np.float32)
-        colours *= 1 + (sheen[material_of] * (1 - np.clip(facing, 0, 1)) ** 3)[:, None]
-        roughness = np.array([material.roughness for material in surfaces.materials], dtype=np.float32)
-        return colours, roughness[material_of]
-
-    def _sample(self, texture: str, uv: np.ndarray) -> np.ndarray:
-        """Linear colours [N, 3] of a texture at coordinates [N, 2], (0, 0) at the bottom left."""
-        if texture not in self._textures:
+    def _load_textures(self, covering: Covering) -> None:
+        for texture in {material.texture for material in covering.materials if material.texture} - set(self._textures):
             picture = cv2.imread(str(self._asset_path(texture)), cv2.IMREAD_COLOR)
             if picture is None:
                 raise ValueError(f"{texture}: not a readable picture")
-            self._textures[texture] = linear_colour(picture[..., ::-1] / np.float32(255))
-        return sample_texture(self._textures[texture], uv)
+            self._textures[texture] = open_graphics().upload(picture[..., ::-1])
 
-    def _lamps(self, environment: Environment, turn: np.ndarray) -> list["_Lamp"]:
-        """The key light of the environment and the lamps of the scene, but for faint ones."""
+    def _light(self, surfaces: Surfaces) -> Light:
+        """The environment, its key light and the lamps of the scene, but for faint ones."""
         assert self._stage is not None
-        spec = self._stage.spec
+        world = self._stage.spec.world
+        sky, environment = self._sky(world.hdri)
+        angle = np.deg2rad(world.turn_deg)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        sky_from_world = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
         middle = np.concatenate([subject.vertices for subject in self._stage.subjects[0]]).mean(axis=0)
         key = _Lamp(
-            place=(environment.key_direction @ turn).astype(np.float32),
-            irradiance=(environment.key_irradiance * spec.world.strength).astype(np.float32),
+            place=environment.key_direction @ sky_from_world,
+            irradiance=environment.key_irradiance * world.strength,
             distance_m=0.0,
         )
-        lamps = [key, *(_lamp(lamp, middle) for lamp in spec.lights)]
+        lamps = [key, *(_lamp(lamp, middle) for lamp in self._stage.spec.lights)]
         brightest = max(lamp.irradiance.sum() for lamp in lamps)
-        around = environment.harmonics[0].sum() * spec.world.strength * 0.282  # the value of band 0's harmonic
-        return [lamp for lamp in lamps if lamp.irradiance.sum() > _FAINT * max(brightest, around)]
+        around = environment.harmonics[0].sum() * world.strength * 0.282  # the value of band 0's harmonic
+        lamps = [lamp for lamp in lamps if lamp.irradiance.sum() > _FAINT * max(brightest, around)]
+        casters, large = _casters(surfaces)
+        return Light(
+            sky=sky,
+            sky_from_world=sky_from_world,
+            sky_strength=world.strength,
+            harmonics=environment.harmonics,
+            lamp_places=np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps]).reshape(-1, 4),
+            lamp_irradiances=np.array([[*lamp.irradiance, lamp.distance_m] for lamp in lamps]).reshape(-1, 4),
+            casters=casters,
+            large=large,
+        )
 
-    def _environment(self, asset: str) -> Environment:
-        if asset not in self._environments:
-            self._environments[asset] = load_environment(self._asset_path(asset))
-        return self._environments[asset]
-
-
-def _slices(length: int, num_parts: int) -> list[slice]:
-    bounds = np.linspace(0, length, num_parts + 1).astype(int)
-    return [slice(*ends) for ends in pairwise(bounds)]
-
-
-def _between_pixels(camera: Camera) -> Camera:
-    """A camera whose pixels' centres are the corners of a camera's pixels."""
-    K = camera.K.copy()
-    K[:2, 2] += 0.5
-    return Camera(camera.width + 1, camera.height + 1, K, camera.cam_from_world)
+    def _sky(self, asset: str) -> tuple[int, Environment]:
+        if asset not in self._skies:
+            image = read_map(self._asset_path(asset))
+            self._skies[asset] = open_graphics().upload(image, clamp_rows=True), split_light(image)
+        return self._skies[asset]
 
 
 def _casters(surfaces: Surfaces) -> tuple[np.ndarray, np.ndarray]:
-    """Points [N, 3] round what casts shadows near the subjects, and the triangles [M] that reach far away from them."""
-    first_thing = surfaces.triangles[surfaces.instances > 0].max() + 1  # subjects come first
-    subjects = surfaces.vertices[:first_thing:8]  # their neighbours are near
-    points = np.concatenate([subjects, surfaces.vertices[first_thing:]])
+    """Points [N, 3] round what casts shadows near the subjects, and the triangles [M, 3, 3] that reach far away."""
+    covering = surfaces.covering
+    subjects = surfaces.vertices[: len(surfaces.vertices) - len(covering.thing_vertices) : 8]  # the rest are near
+    points = np.concatenate([subjects, covering.thing_vertices])
     near = points[(np.abs(points - subjects.mean(axis=0)) < _SHADOWS_M).all(axis=1)]
-    of_things = np.flatnonzero(surfaces.instances == 0)
-    away = np.abs(surfaces.corners[of_things] - subjects.mean(axis=0)) >= _SHADOWS_M
+    of_things = surfaces.vertices[covering.triangles[covering.instances == 0]]
+    away = np.abs(of_things - subjects.mean(axis=0)) >= _SHADOWS_M
     return near, of_things[away.any(axis=(1, 2))]
 
 
-def _seen(sight: Sight, camera: Camera, chosen: np.ndarray) -> tuple[Seen, np.ndarray]:
-    """What chosen pixels [N], counted row by row, see, and how much of each lamp's light [N, L] arrives there."""
-    row, column = np.divmod(chosen, camera.width)
-    directions = pixel_directions(camera, np.stack([column + 0.5, row + 0.5], axis=1))
-    looked = (sight.triangle, sight.depth_m, sight.weights, sight.lit)
-    triangle, depth_m, weights, lit = (
-        whole.reshape(camera.width * camera.height, *whole.shape[2:])[chosen] for whole in looked
-    )
-    return Seen(triangle, depth_m, weights, directions), lit
-
-
-def _edges(surfaces: Surfaces, sight: Sight) -> np.ndarray:
+def _edges(covering: Covering, triangle: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
     """[H, W] bool: pixels that border on another material, or on a subject on a jump in depth."""
-    material = np.where(sight.triangle >= 0, surfaces.material[sight.triangle], -1)
-    on_subject = (sight.triangle >= 0) & (surfaces.instances[sight.triangle] > 0)
-    depth_m = np.where(on_subject, sight.depth_m, 0)
+    material = np.where(triangle >= 0, covering.material[triangle], -1)
+    on_subject = (triangle >= 0) & (covering.instances[triangle] > 0)
+    depth_m = np.where(on_subject, depth_m, 0)
     edges = np.zeros(material.shape, dtype=bool)
     for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = (material[here] != material[there]) | (np.abs(depth_m[here] - depth_m[there]) > _EDGE_M)
@@ -240,19 +154,16 @@ def _edges(surfaces: Surfaces, sight: Sight) -> np.ndarray:
     return edges
 
 
-def _smooth(picture: np.ndarray, edges: np.ndarray, needed: np.ndarray, radiance: np.ndarray) -> None:
-    """Mix, in place, the pixels of a picture [H, W, 3] where `edges` is true half and half with their corners, of which
+def _smooth(picture: np.ndarray, edges: np.ndarray, needed: np.ndarray, radiance: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] whose pixels where `edges` is true are mixed half and half with their corners, of which
     `radiance` [N, 3] tells those that are needed [H + 1, W + 1]."""
     corners = np.zeros((*needed.shape, 3), dtype=np.float32)
     corners[needed] = radiance
     rows, columns = np.nonzero(edges)
     around = sum(corners[rows + row, columns + column] for row, column in np.ndindex(2, 2))
-    picture[rows, columns] = picture[rows, columns] / 2 + around / 8
-
-
-def _about_z(angle_rad: float) -> np.ndarray:
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], dtype=np.float32)
+    smoothed = picture.copy()
+    smoothed[rows, columns] = picture[rows, columns] / 2 + around / 8
+    return smoothed
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,17 +181,5 @@ def _lamp(spec: LightSpec, middle: np.ndarray) -> _Lamp:
     direction = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     irradiance = _SUN_W_PER_M2 * spec.strength * linear_colour(spec.colour)
     if spec.kind == "sun":
-        return _Lamp(direction.astype(np.float32), irradiance, 0.0)
-    return _Lamp((middle + spec.distance_m * direction).astype(np.float32), irradiance, spec.distance_m)
-
-
-def _at(seen: Seen, index: np.ndarray) -> Seen:
-    return Seen(seen.triangle[index], seen.depth_m[index], seen.weights[index], seen.directions[index])
-
-
-def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.einsum("nc,nc->n", first, second)
-
-
-def _length(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(_dot(vectors, vectors), 1e-20))
+        return _Lamp(direction, irradiance, 0.0)
+    return _Lamp(middle + spec.distance_m * direction, irradiance, spec.distance_m)

@@ -1,6 +1,7 @@
 """The pyrender engine against rays through the same geometry, and against Blender."""
 
 import ctypes
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,17 +10,20 @@ from posecore.camera import Camera, look_at
 from posecore.errors import UserError
 from synthgen import catalog
 from synthgen.datasets.validate import sample_problems
-from synthgen.engines import opengl
+from synthgen.engines import opengl, pyrender_engine
 from synthgen.engines.opening import open_renderer
 from synthgen.engines.painter import PainterRenderer
-from synthgen.engines.pyrender_engine import PyrenderRenderer
-from synthgen.engines.surfaces import pixel_centres, pixel_directions
+from synthgen.engines.patterns import linear_colour
+from synthgen.engines.surfaces import pixel_centres, pixel_directions, sample_texture
 from synthgen.labels import label
 from synthgen.library import SubjectLibrary
 from synthgen.recipe import Recipe, load_recipe
 from synthgen.renderer import Passes, Renderer
 from synthgen.sampling.scene import sample_scene
+from synthgen.scene import Material
 from synthgen.stage import Stage, build_stage
+
+TEXTURED = Material("plain", ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), 1.0, (0.0, 0.0, 0.0), 1.0, texture="picture")
 
 
 @pytest.fixture(scope="module")
@@ -75,26 +79,49 @@ def test_renderers_may_live_beside_one_another_and_outlive_each_other(recipe: Re
 
 
 @pytest.mark.parametrize("lamp", [(0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1000.0, 1.0)], ids=["direction", "place"])
-@pytest.mark.parametrize("large", [[], [2, 3]], ids=["by depth map", "exactly"])
-def test_a_square_shades_the_floor_below_it(lamp: tuple[float, ...], large: list[int]) -> None:
+@pytest.mark.parametrize("exactly", [False, True], ids=["by depth map", "exactly"])
+def test_a_square_shades_the_floor_below_it(lamp: tuple[float, ...], exactly: bool, view_triangles: Callable) -> None:
     square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=np.float32)
-    vertices = np.concatenate([30 * square, 0.5 * square + [0, 0, 1]])
-    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], dtype=np.int32)
+    vertices = np.concatenate([30 * square, 0.5 * square + np.float32([0, 0, 1])])
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
     eye = np.array([0.0, -4.0, 0.8])
     camera = Camera(64, 48, np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]]), look_at(eye, np.zeros(3)))
-    centres, corners = opengl.look(vertices, triangles, camera, np.array([lamp]), vertices[4:], np.array(large, int))
-    assert corners.triangle.shape == (49, 65)
-    directions = pixel_directions(camera, pixel_centres(camera))
-    floor = (centres.triangle == 0) | (centres.triangle == 1)
-    away = np.abs((eye + directions * centres.depth_m[..., None])[floor][:, :2]).max(axis=1)
-    assert (centres.lit[floor, 0][away < 0.47] == 0).all() and (away < 0.47).sum() > 20
-    assert (centres.lit[floor, 0][away > 0.53] == 255).all()
+    large = vertices[triangles[2:]] if exactly else None
+    triangle, shaded = view_triangles(
+        camera, vertices, triangles, np.zeros((32, 64, 3)), lamp=lamp, casters=vertices[4:], large=large
+    )
+    floor = (triangle == 0) | (triangle == 1)
+    directions = pixel_directions(camera, pixel_centres(camera)).reshape(-1, 3)
+    away = np.abs((eye + directions * shaded.depth_m[:, None])[floor][:, :2]).max(axis=1)
+    lit = shaded.radiance[floor] * np.pi
+    assert (lit[away < 0.47] == 0).all() and (away < 0.47).sum() > 20
+    np.testing.assert_allclose(lit[(away > 0.53) & (away < 10)], 1, rtol=1e-3)
+
+
+def test_textures_and_paintings_lie_where_their_coordinates_say(view_square: Callable[..., np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    painting = rng.uniform(0, 1, (6, 4, 3)).astype(np.float32)
+    corners = np.float32([[0.1, 0.9], [1.8, 0.9], [1.8, 0.2], [0.1, 0.2]])  # (0, 0) is at the bottom left; it repeats
+    across = np.interp((np.arange(64) + 0.5) / 64, [0, 1], [0.1, 1.8])
+    down = np.interp((np.arange(64) + 0.5) / 64, [0, 1], [0.9, 0.2])
+    places = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
+    textured = sample_texture(linear_colour(texture / 255), places)
+    painted = sample_texture(painting, places)
+    sky, uv = np.ones((32, 64, 3)), corners[np.array([[0, 1, 2], [0, 2, 3]])]
+    for expected, pictures in (
+        (painted, {"painting": painting}),
+        (textured, {"texture": texture, "material": TEXTURED}),
+        (textured * painted, {"texture": texture, "material": TEXTURED, "painting": painting}),
+    ):
+        shown = view_square(sky, uv=uv, **pictures).reshape(-1, 3)
+        np.testing.assert_allclose(shown, expected, atol=0.03)  # the square is a little larger than the picture
 
 
 def test_a_scene_without_strong_lamps_renders(
     recipe: Recipe, stages: list[Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PyrenderRenderer, "_lamps", lambda *_: [])
+    monkeypatch.setattr(pyrender_engine, "_FAINT", 2.0)  # the brightest lamp is faint, too
     (passes,) = views(open_renderer(recipe.engine, catalog.asset_path, threads=1), stages[:1])
     assert np.isfinite(passes.radiance).all()
 
@@ -121,7 +148,7 @@ def test_without_its_library_one_line_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr(ctypes, "CDLL", missing)
     monkeypatch.setenv("PYOPENGL_PLATFORM", "egl")
     with pytest.raises(UserError, match=r"no libEGL\.so\.1 here.* on Debian or Ubuntu install libegl1"):
-        opengl._context.__wrapped__()  # past the context that this process has open
+        opengl.open_graphics.__wrapped__()  # past the context that this process has open
 
 
 @pytest.mark.blender
