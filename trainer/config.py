@@ -27,23 +27,50 @@ class _Section(BaseModel):
 
 
 class SkeletonImageConfig(_Section):
-    channels: int = Field(5, ge=1, description="C: 1, 3, 5 ... as the skeleton groups its edges.")
+    channels: Annotated[int, Field(ge=1)] | Literal["edges"] = Field(
+        5, description="C: 1, 3, 5, 7 or 9, as the skeleton groups its edges; `edges` gives each a channel of its own."
+    )
+    sides: Literal["anatomical", "viewer"] = Field(
+        "anatomical",
+        description="Whose left and right the channels show. `viewer`: of a body seen from behind the left limbs are "
+        "drawn as right ones, so the encoder needs not know which way it faces; a head of its own tells that.",
+    )
     size: int = Field(64, ge=8, description="Side of the skeleton image in pixels.")
     sharpness: float = Field(15.0, gt=0, description="exp(-sharpness * distance); 25 is the method's at 128 px.")
 
 
-class EfficientNetEncoderConfig(_Section):
-    """ImageNet backbone with frozen batch-norm statistics and a thin decoder."""
+class _EncoderConfig(_Section):
+    tell_facing: Literal["nowhere", "deepest", "everywhere"] = Field(
+        "deepest", description="Levels of the decoder that are told which way the body faces, as the encoder reads it."
+    )
 
-    name: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+
+class _PyramidEncoderConfig(_EncoderConfig):
     widths: tuple[int, int, int, int] = Field(
         (96, 64, 48, 32), description="Decoder channels at 1/16, 1/8, 1/4 and 1/2 of the input's side."
     )
+
+
+class EfficientNetEncoderConfig(_PyramidEncoderConfig):
+    """ImageNet backbone with frozen batch-norm statistics and a thin decoder."""
+
+    name: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     levels: Literal[4, 5] = Field(5, description="Deepest map at 1/16 or 1/32 of the input's side.")
     frozen_levels: int = Field(0, ge=0, le=3, description="Finest maps whose blocks stay as ImageNet left them.")
 
 
-class UNetEncoderConfig(_Section):
+class LibraryEncoderConfig(_PyramidEncoderConfig):
+    """A backbone of timm or torchvision under the same decoder; pip install 'posesynth[backbones]'."""
+
+    name: Literal["timm", "torchvision"]
+    model: str = Field(..., description="As the library names it: resnet18, convnext_tiny, mobilenetv3_large_100 ...")
+    weights: Path | None = Field(
+        None,
+        description="The library's weights in a local file (.pth, .safetensors); nothing is downloaded. None: random.",
+    )
+
+
+class UNetEncoderConfig(_EncoderConfig):
     """The method's own U-Net, from scratch."""
 
     name: Literal["unet"]
@@ -81,9 +108,9 @@ class DiscriminatorConfig(_Section):
 
 class ModelConfig(_Section):
     skeleton_image: SkeletonImageConfig = SkeletonImageConfig()
-    encoder: Annotated[EfficientNetEncoderConfig | UNetEncoderConfig, Field(discriminator="name")] = (
-        EfficientNetEncoderConfig()
-    )
+    encoder: Annotated[
+        EfficientNetEncoderConfig | LibraryEncoderConfig | UNetEncoderConfig, Field(discriminator="name")
+    ] = EfficientNetEncoderConfig()
     pose_head: PoseHeadConfig = PoseHeadConfig()
     uplift: UpliftConfig = UpliftConfig()
     image_renderer: ImageRendererConfig = ImageRendererConfig()
@@ -116,6 +143,7 @@ class LossConfig(_Section):
     joints_3d: Weight = 5.0
     rotations: Weight = 1.0
     facing: Weight = 1.0
+    turned: Weight = Field(1.0, description="Whether the back is seen; with skeleton_image.sides=viewer only.")
     reprojection: Weight = 5.0
     bones: Weight = 0.05
     pose_head: Weight = Field(5.0, description="The pose head on drawings of the prior, throughout.")

@@ -56,6 +56,7 @@ class EfficientNetLite0(nn.Module):
             if stage == len(STAGES) - 1:
                 self.level_ends.append(len(blocks) - 1)
         self.blocks = nn.ModuleList(blocks)
+        self.channels = dict(enumerate(LEVEL_CHANNELS[:num_levels]))
         self.num_frozen = self.level_ends[frozen_levels - 1] + 1 if frozen_levels else 0
         if self.num_frozen:
             self.stem.requires_grad_(False)

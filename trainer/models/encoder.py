@@ -1,6 +1,6 @@
 """The encoder Phi: an image in, a skeleton image and the direction that the body faces out.
 
-Both variants have one interface: `forward(images) -> EncoderOutput`, images [B, 3, S, S] RGB in [0, 1], skeleton image
+All variants have one interface: `forward(images) -> EncoderOutput`, images [B, 3, S, S] RGB in [0, 1], skeleton image
 [B, C, s, s] with linear values aimed at 2 I - 1. To name a side, the network must know which way the body faces: a
 facing head reads the deepest map, and what it found is fed back to the decoder that paints the channels.
 """
@@ -8,18 +8,20 @@ facing head reads the deepest map, and what it found is fed back to the decoder 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from posecore.errors import UserError
-from trainer.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from trainer.models.layers import conv_block, resized
 
 FACING_QUERIES = 4
 """Places at which the facing head looks at once (learned attention maps)."""
+
+ToldLevels = Literal["nowhere", "deepest", "everywhere"]
+"""Levels of the decoder that are told which way the body faces."""
 
 
 class EncoderOutput(NamedTuple):
@@ -27,53 +29,82 @@ class EncoderOutput(NamedTuple):
     """[B, C, s, s], linear, aimed at 2 I - 1."""
     facing_6d: torch.Tensor
     """[B, 6] rotation of the root in the camera frame, first two columns (not yet orthonormal)."""
+    turned_logit: torch.Tensor | None
+    """[B] that the back is seen, in the sense of ViewerSides; None where nobody asks."""
 
 
 class FacingHead(nn.Module):
-    """Reads the root's orientation from a feature map and hands a summary of it back as a map-wide bias."""
+    """Reads the root's orientation from a feature map and hands a summary of it back as a map-wide bias.
 
-    def __init__(self, channels: int, width: int = 128) -> None:
+    Args:
+        channels: of the feature map.
+        finer_widths: channels of the decoder's finer levels, for `tell_finer`.
+        told: which levels hear of it.
+        reads_turned: also tell whether the back is seen.
+    """
+
+    def __init__(
+        self, channels: int, finer_widths: tuple[int, ...], told: ToldLevels, reads_turned: bool, width: int = 128
+    ) -> None:
         super().__init__()
         self.queries = nn.Conv2d(channels, FACING_QUERIES, 1)
         self.read = nn.Sequential(nn.Linear(FACING_QUERIES * (channels + 2), width), nn.ReLU(), nn.Linear(width, 6))
-        self.tell = nn.Linear(6, channels)
-        # Starts as a body that faces the camera: its left (x) at the image's right, its up (z) at the image's top.
+        self.turned = nn.Linear(width, 1) if reads_turned else None
+        self.tell = None if told == "nowhere" else nn.Linear(6, channels)
+        self.modulate = nn.ModuleList(nn.Linear(6, 2 * c) for c in finer_widths if told == "everywhere")
         with torch.no_grad():
+            # Starts as a body that faces the camera: its left (x) at the image's right, its up (z) at the image's top.
             self.read[-1].weight.mul_(0.1)
             self.read[-1].bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
+            for layer in self.modulate:
+                layer.weight.zero_()
+                layer.bias.zero_()
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, C, h, w] -> ([B, 6] rotation, [B, C, h, w] features that know it)."""
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """[B, C, h, w] -> ([B, 6] rotation, [B] logit or None, [B, C, h, w] features that know the rotation)."""
         batch, _, height, width = features.shape
         attention = self.queries(features).float().flatten(2).softmax(-1).to(features.dtype)
         rows = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
         columns = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
         places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(batch, -1, -1, -1)
         values = torch.cat([features, places], 1).flatten(2)
-        facing_6d = self.read(torch.bmm(attention, values.mT).flatten(1))
-        return facing_6d, features + self.tell(facing_6d)[:, :, None, None]
+        summary = self.read[:-1](torch.bmm(attention, values.mT).flatten(1))
+        facing_6d = self.read[-1](summary)
+        turned_logit = None if self.turned is None else self.turned(summary).squeeze(1)
+        if self.tell is not None:
+            features = features + self.tell(facing_6d)[:, :, None, None]
+        return facing_6d, turned_logit, features
+
+    def tell_finer(self, level: int, features: torch.Tensor, facing_6d: torch.Tensor) -> torch.Tensor:
+        """A finer level's features [B, c, h, w], each channel scaled and shifted by the facing where that is wanted."""
+        if not self.modulate:
+            return features
+        scale, shift = self.modulate[level](facing_6d)[:, :, None, None].chunk(2, 1)
+        return features * (1.0 + scale) + shift
 
 
-class EfficientNetEncoder(nn.Module):
-    """ImageNet backbone and a thin decoder: laterals summed from coarse to fine, one convolution a level.
+class PyramidEncoder(nn.Module):
+    """A backbone's maps and a thin decoder: laterals summed from coarse to fine, one convolution a level.
 
     Args:
+        backbone: images -> list of maps; `channels` names theirs by level, level n at 1/2**(n+1) of S. It needs those
+            of 1/4, 1/8 and 1/16; 1/2 and 1/32 are used where it has them.
         num_channels: channels C of the skeleton image.
         image_size: S, a multiple of 32.
         skeleton_size: s, one of S/2, S/4, S/8.
         widths: decoder channels at 1/16, 1/8, 1/4 and 1/2 of S; those finer than s are not built.
-        num_levels: 5 maps down to 1/32 of S, or 4 down to 1/16: a third faster, the blocks of 1/32 left out.
-        frozen_levels: see EfficientNetLite0.
+        told, reads_turned: see FacingHead.
     """
 
     def __init__(
         self,
+        backbone: nn.Module,
         num_channels: int,
         image_size: int,
         skeleton_size: int,
         widths: tuple[int, ...],
-        num_levels: int = 5,
-        frozen_levels: int = 0,
+        told: ToldLevels = "deepest",
+        reads_turned: bool = False,
     ) -> None:
         super().__init__()
         finest = {image_size // 2: 0, image_size // 4: 1, image_size // 8: 2}.get(skeleton_size)
@@ -82,34 +113,41 @@ class EfficientNetEncoder(nn.Module):
                 f"model.skeleton_image.size must be 1/2, 1/4 or 1/8 of data.input_size_px, itself a multiple of 32; "
                 f"got {skeleton_size} and {image_size}"
             )
-        self.backbone = EfficientNetLite0(num_levels, frozen_levels)
+        self.backbone = backbone
+        channels = backbone.channels
         levels = range(3, finest - 1, -1)
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(LEVEL_CHANNELS[level], width, 1) for level, width in zip(levels, widths, strict=False)
-        )
-        self.deepest = nn.Conv2d(LEVEL_CHANNELS[4], widths[0], 1) if num_levels == 5 else None
-        self.facing = FacingHead(widths[0])
         widths = widths[: len(levels)]
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(channels[level], width, 1) if level in channels else nn.Identity()
+            for level, width in zip(levels, widths, strict=True)
+        )
+        self.deepest = nn.Conv2d(channels[4], widths[0], 1) if 4 in channels else None
+        self.facing = FacingHead(widths[0], widths[1:], told, reads_turned)
         self.blocks = nn.ModuleList(conv_block(width, width) for width in widths)
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
         self.paint = _blank_canvas(widths[-1], num_channels)
         with torch.no_grad():
             # Fine maps are edges of everything; at first the coarse ones, which know bodies, should decide.
-            for lateral in self.laterals[1:]:
-                lateral.weight.mul_(0.1)
+            for level, lateral in zip(levels[1:], self.laterals[1:], strict=True):
+                if level in channels:
+                    lateral.weight.mul_(0.1)
 
     def forward(self, images: torch.Tensor) -> EncoderOutput:
-        maps = self.backbone(images.to(memory_format=torch.channels_last))
+        maps = dict(
+            zip(self.backbone.channels, self.backbone(images.to(memory_format=torch.channels_last)), strict=True)
+        )
         x = self.laterals[0](maps[3])
         if self.deepest is not None:
             x = x + F.interpolate(self.deepest(maps[4]), scale_factor=2.0, mode="nearest")
-        facing_6d, x = self.facing(x)
+        facing_6d, turned_logit, x = self.facing(x)
         x = self.blocks[0](x)
         for index, narrow in enumerate(self.narrow):
             # The 1x1 convolution commutes with the upsampling and is four times cheaper before it.
             x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
-            x = self.blocks[index + 1](x + self.laterals[index + 1](maps[2 - index]))
-        return EncoderOutput(self.paint(x), facing_6d)
+            if (finer := maps.get(2 - index)) is not None:
+                x = x + self.laterals[index + 1](finer)
+            x = self.facing.tell_finer(index, self.blocks[index + 1](x), facing_6d)
+        return EncoderOutput(self.paint(x), facing_6d, turned_logit)
 
 
 class UNetEncoder(nn.Module):
@@ -118,10 +156,18 @@ class UNetEncoder(nn.Module):
     Args:
         width: channels at full size (32 in the paper's family); doubled at each of three halvings.
         stem_stride: 1, or 2 for half size from the first convolution on (the CPU variant).
+        told, reads_turned: see FacingHead.
     """
 
     def __init__(
-        self, num_channels: int, image_size: int, skeleton_size: int, width: int = 32, stem_stride: int = 1
+        self,
+        num_channels: int,
+        image_size: int,
+        skeleton_size: int,
+        width: int = 32,
+        stem_stride: int = 1,
+        told: ToldLevels = "deepest",
+        reads_turned: bool = False,
     ) -> None:
         super().__init__()
         if image_size % (8 * stem_stride):
@@ -133,7 +179,7 @@ class UNetEncoder(nn.Module):
             for i in range(3)
         )
         self.bottleneck = nn.Conv2d(8 * width, 8 * width, 1)
-        self.facing = FacingHead(8 * width)
+        self.facing = FacingHead(8 * width, (4 * width, 2 * width, width), told, reads_turned)
         self.up = nn.ModuleList(
             nn.Sequential(conv_block(c, c), conv_block(c, c // 2)) for c in (8 * width, 4 * width, 2 * width)
         )
@@ -145,11 +191,12 @@ class UNetEncoder(nn.Module):
         skips = [self.stem(images.to(memory_format=torch.channels_last))]
         for down in self.down:
             skips.append(down(skips[-1]))
-        facing_6d, x = self.facing(self.bottleneck(skips.pop()))
-        for up, merge in zip(self.up, self.merge, strict=True):
+        facing_6d, turned_logit, x = self.facing(self.bottleneck(skips.pop()))
+        for level, (up, merge) in enumerate(zip(self.up, self.merge, strict=True)):
             skip = skips.pop()
             x = merge(torch.cat([resized(up(x), skip.shape[-1]), skip], 1))
-        return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d)
+            x = self.facing.tell_finer(level, x, facing_6d)
+        return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d, turned_logit)
 
 
 def _blank_canvas(channels_in: int, num_channels: int) -> nn.Conv2d:

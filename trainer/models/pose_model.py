@@ -3,7 +3,9 @@
     image -> Phi -> skeleton image y -> eta -> joints p -> uplift -> 3D pose, reprojected q
     blend (1 - a) p + a q -> analytic drawing beta -> Psi(beta, partner) -> picture
 
-Psi sees the drawing alone. Everything is in float32 where a coordinate is made, whatever the precision around it.
+Psi sees the drawing alone. Skeleton images may show the viewer's left and right (`skeleton_image.sides`); joints that
+leave the model are always named anatomically. Everything is in float32 where a coordinate is made, whatever the
+precision around it.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from torch import nn
 
 from posecore.skeleton import Skeleton
 from trainer.config import ModelConfig
-from trainer.models.efficientnet import load_imagenet_weights
-from trainer.models.encoder import EfficientNetEncoder, UNetEncoder
+from trainer.models.backbones import LibraryBackbone
+from trainer.models.efficientnet import EfficientNetLite0, load_imagenet_weights
+from trainer.models.encoder import PyramidEncoder, UNetEncoder
 from trainer.models.image_renderer import ImageRenderer
 from trainer.models.pose_head import Pose2D, PoseHead
+from trainer.models.sides import ViewerSides
 from trainer.models.skeleton_image import SkeletonImage
 from trainer.models.uplift import Pose3D, Uplift
 
@@ -39,7 +43,9 @@ class PoseOutput(NamedTuple):
     reconstruction: torch.Tensor | None = None
     """[M, 3, r, r]."""
     drawn_pose_2d: Pose2D | None = None
-    """The pose head's reading of `drawings`, if there were any."""
+    """The pose head's reading of `drawings`, if there were any, under the names of the drawing's channels."""
+    turned_logit: torch.Tensor | None = None
+    """[B] that the back is seen; None where skeleton images show anatomical sides."""
 
 
 class PoseModel(nn.Module):
@@ -70,6 +76,7 @@ class PoseModel(nn.Module):
         image_teaches_pose: bool = True,
         drawings: torch.Tensor | None = None,
         probe: torch.Tensor | None = None,
+        known_joints: torch.Tensor | None = None,
     ) -> PoseOutput:
         """Estimate poses, and render the first M images again.
 
@@ -83,10 +90,14 @@ class PoseModel(nn.Module):
             drawings: [D, C, s, s] centred skeleton images that the pose head is to read as well.
             probe: zeros [B, C, s, s] added to the encoder's skeleton image, whose gradient tells what each loss wants
                 of it (the output's own is no good for that: a distributed wrapper hands out copies).
+            known_joints: [B, K, 2] true joints, rows of NaN where unknown. They only say whose back is seen, where
+                skeleton images show the viewer's sides; elsewhere the encoder's own guess decides.
         """
         seen = self.encoder(images)
         skeleton_image = seen.skeleton_image if probe is None else seen.skeleton_image + probe
         pose_2d = self.pose_head(skeleton_image)
+        if self.draw.viewer_sides is not None:
+            pose_2d = self._anatomical(pose_2d, seen.turned_logit, known_joints)
         pose_3d = self.uplift(pose_2d.joints, pose_2d.confidence, seen.facing_6d, camera_K, images.shape[-1])
         joints = torch.lerp(pose_2d.joints, pose_3d.reprojected, blend)
         drawing = reconstruction = None
@@ -101,7 +112,15 @@ class PoseModel(nn.Module):
             reconstruction = self.image_renderer(drawing, partners)
         drawn_pose_2d = None if drawings is None else self.pose_head(drawings)
         return PoseOutput(
-            skeleton_image, seen.facing_6d, pose_2d, pose_3d, joints, drawing, reconstruction, drawn_pose_2d
+            skeleton_image,
+            seen.facing_6d,
+            pose_2d,
+            pose_3d,
+            joints,
+            drawing,
+            reconstruction,
+            drawn_pose_2d,
+            seen.turned_logit,
         )
 
     def read_drawings(self, drawings: torch.Tensor) -> Pose2D:
@@ -117,6 +136,14 @@ class PoseModel(nn.Module):
             drawing = self.draw.centred(joints)
         return self.image_renderer(drawing, partners)
 
+    def _anatomical(self, pose: Pose2D, turned_logit: torch.Tensor, known_joints: torch.Tensor | None) -> Pose2D:
+        """The pose head's reading, named as the viewer sees it, under anatomical names."""
+        sides, turned = self.draw.viewer_sides, turned_logit > 0
+        if known_joints is not None:
+            is_known = known_joints.isfinite().all((1, 2))
+            turned = torch.where(is_known, sides.turned(known_joints), turned)
+        return Pose2D(*(sides.exchange(values, turned) for values in pose))
+
 
 def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, pretrained: bool = True) -> PoseModel:
     """The model that a configuration describes.
@@ -126,26 +153,28 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
         pretrained: load ImageNet weights where the encoder has them (not needed when a checkpoint follows).
     """
     drawn = config.skeleton_image
-    groups = skeleton.edge_groups(drawn.channels)
-    match config.encoder.name:
-        case "efficientnet_lite0":
-            encoder: nn.Module = EfficientNetEncoder(
-                drawn.channels,
-                image_size,
-                drawn.size,
-                config.encoder.widths,
-                config.encoder.levels,
-                config.encoder.frozen_levels,
-            )
-            if pretrained:
-                load_imagenet_weights(encoder.backbone)
+    groups = skeleton.edge_groups(len(skeleton.edges) if drawn.channels == "edges" else drawn.channels)
+    num_channels = max(groups) + 1
+    is_viewer = drawn.sides == "viewer"
+    chosen = config.encoder
+    match chosen.name:
         case "unet":
-            encoder = UNetEncoder(
-                drawn.channels, image_size, drawn.size, config.encoder.width, config.encoder.stem_stride
+            encoder: nn.Module = UNetEncoder(
+                num_channels, image_size, drawn.size, chosen.width, chosen.stem_stride, chosen.tell_facing, is_viewer
             )
+        case "efficientnet_lite0":
+            backbone: nn.Module = EfficientNetLite0(chosen.levels, chosen.frozen_levels)
+            if pretrained:
+                load_imagenet_weights(backbone)
+        case "timm" | "torchvision":
+            backbone = LibraryBackbone(chosen.name, chosen.model, chosen.weights if pretrained else None, image_size)
+    if chosen.name != "unet":
+        encoder = PyramidEncoder(
+            backbone, num_channels, image_size, drawn.size, chosen.widths, chosen.tell_facing, is_viewer
+        )
     model = PoseModel(
         encoder=encoder,
-        pose_head=PoseHead(drawn.channels, skeleton.num_joints, config.pose_head.width),
+        pose_head=PoseHead(num_channels, skeleton.num_joints, config.pose_head.width),
         uplift=Uplift(
             skeleton,
             width=config.uplift.width,
@@ -154,9 +183,11 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
             camera=config.uplift.camera,
             fov_deg=config.uplift.fov_deg,
         ),
-        draw=SkeletonImage(skeleton.edges, groups, drawn.size, drawn.sharpness),
+        draw=SkeletonImage(
+            skeleton.edges, groups, drawn.size, drawn.sharpness, ViewerSides(skeleton) if is_viewer else None
+        ),
         image_renderer=ImageRenderer(
-            drawn.channels,
+            num_channels,
             size=config.image_renderer.size,
             width=config.image_renderer.width,
             halvings=config.image_renderer.halvings,

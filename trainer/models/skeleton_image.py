@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from trainer.models.sides import ViewerSides
+
 DISTANCE_FLOOR = 1e-6
 """Added to squared distances before the root, whose derivative is infinite at 0."""
 LENGTH_FLOOR = 1e-6
@@ -22,9 +24,20 @@ CACHED_PIXELS = 1 << 17
 
 
 class SkeletonImage(nn.Module):
-    """Draws `edges` into the channels that `groups` names. Holds no parameters."""
+    """Draws `edges` into the channels that `groups` names. Holds no parameters.
 
-    def __init__(self, edges: Sequence[tuple[int, int]], groups: Sequence[int], size: int, sharpness: float) -> None:
+    Args:
+        viewer_sides: draw left and right as the viewer sees them; None: as the joints are named.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[tuple[int, int]],
+        groups: Sequence[int],
+        size: int,
+        sharpness: float,
+        viewer_sides: ViewerSides | None = None,
+    ) -> None:
         super().__init__()
         if len(edges) != len(groups):
             raise ValueError(f"{len(edges)} edges need as many groups, got {len(groups)}")
@@ -33,14 +46,22 @@ class SkeletonImage(nn.Module):
         self.num_channels = max(self.groups) + 1
         self.size = size
         self.sharpness = sharpness
+        self.viewer_sides = viewer_sides
+
+    def named(self, joints: torch.Tensor) -> torch.Tensor:
+        """Joints [B, K, 2], named anatomically, under the names that the drawing's channels go by."""
+        if self.viewer_sides is None:
+            return joints
+        return self.viewer_sides.exchange(joints, self.viewer_sides.turned(joints))
 
     def forward(self, joints: torch.Tensor) -> torch.Tensor:
-        """Draw joints [B, K, 2] (normalised) as [B, C, size, size] in (0, 1), float32 (float64 for float64 joints).
+        """Draw joints [B, K, 2] (normalised, named anatomically) as [B, C, size, size] in (0, 1).
 
-        An edge with a joint that is not finite is left out, and passes no gradient.
+        float32, float64 for float64 joints. An edge with a joint that is not finite is left out and passes no
+        gradient.
         """
         with torch.autocast(joints.device.type, enabled=False):
-            return draw_edges(joints, self.edges, self.groups, self.size, self.sharpness)
+            return draw_edges(self.named(joints), self.edges, self.groups, self.size, self.sharpness)
 
     def centred(self, joints: torch.Tensor) -> torch.Tensor:
         """The same drawing as the networks see it: 2 I - 1, background -1."""

@@ -83,6 +83,7 @@ class Finetune(Pretrain):
             image_teaches_pose=self.pictures_teach,
             drawings=spoil_drawings(draw.centred(prior_joints), self.skeleton),
             probe=probe,
+            known_joints=torch.cat([nothing_true, synthetic.joints]),
         )  # fmt: skip
         is_real, is_synthetic = slice(None, real.size), slice(real.size, None)
 
@@ -90,7 +91,7 @@ class Finetune(Pretrain):
         share = first + (last - first) * progress
         terms = supervised_terms(_rows(output, is_synthetic), synthetic, self.trainee.plain, self.config)
         terms = {name: share * term for name, term in terms.items()}
-        terms |= self._pose_head_term(output, prior_joints)
+        terms |= self._pose_head_term(output, draw.named(prior_joints))
 
         weights, size = self.config.losses, weights_size(output)
         subjects = [resized(near_drawing(output.drawing[is_real]), size)]
@@ -185,4 +186,12 @@ def _rows(output: PoseOutput, rows: slice) -> PoseOutput:
     """The estimates (not the pictures) of some of the images."""
     pose_2d = Pose2D(*(value[rows] for value in output.pose_2d))
     pose_3d = Pose3D(*(value[rows] for value in output.pose_3d))
-    return PoseOutput(output.skeleton_image[rows], output.facing_6d[rows], pose_2d, pose_3d, output.joints[rows])
+    turned_logit = None if output.turned_logit is None else output.turned_logit[rows]
+    return PoseOutput(
+        output.skeleton_image[rows],
+        output.facing_6d[rows],
+        pose_2d,
+        pose_3d,
+        output.joints[rows],
+        turned_logit=turned_logit,
+    )

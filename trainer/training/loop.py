@@ -168,7 +168,7 @@ def set_up(
     discriminator = None
     if with_discriminator:
         shape = config.model.discriminator
-        network = SkeletonDiscriminator(config.model.skeleton_image.channels, shape.width, shape.scales)
+        network = SkeletonDiscriminator(model.draw.num_channels, shape.width, shape.scales)
         discriminator, optimisers["discriminator"] = fabric.setup(
             network, _optimiser(network, settings, settings.discriminator_factor)
         )

@@ -65,6 +65,11 @@ def facing_loss(facing_6d: torch.Tensor, root_rotation: torch.Tensor) -> torch.T
     return rotation_loss(matrix_from_rotation_6d(facing_6d.float()), root_rotation)
 
 
+def turned_loss(logit: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the encoder's guess [B] whether the back is seen; turned [B] bool."""
+    return F.binary_cross_entropy_with_logits(logit.float(), turned.float())
+
+
 def reprojection_loss(reprojected: torch.Tensor, joints: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Huber(q, sg[p]) + 0.2 Huber(sg[q], p): mostly the uplift follows the pose head, a little the other way."""
     forth = huber(reprojected, joints.detach(), weight)

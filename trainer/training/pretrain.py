@@ -33,6 +33,7 @@ from trainer.training.losses import (
     rotation_loss,
     skeleton_image_loss,
     subject_weight,
+    turned_loss,
 )
 
 
@@ -80,6 +81,7 @@ class Pretrain:
             true_joints=self._true_joints(batch) if renders else None,
             image_teaches_pose=self.pictures_teach,
             drawings=drawings,
+            known_joints=batch.joints,
         )
         terms = supervised_terms(output, batch, self.trainee.plain, self.config)
         terms |= self._pose_head_term(output, prior_joints)
@@ -119,9 +121,10 @@ class Pretrain:
             stream.stream.load_state_dict(values["streams"][name])
 
     def _prior_drawings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Poses of the prior, varied, [D, K, 2], and their spoilt drawings [D, C, s, s]."""
+        """Poses of the prior, varied, [D, K, 2] under the drawing's names, and their spoilt drawings [D, C, s, s]."""
         joints = vary_poses(next(self.streams["prior"]).to(self.trainee.device), self.skeleton)
-        return joints, spoil_drawings(self.trainee.plain.draw.centred(joints), self.skeleton)
+        draw = self.trainee.plain.draw
+        return draw.named(joints), spoil_drawings(draw.centred(joints), self.skeleton)
 
     def _pose_head_term(self, output: PoseOutput, joints: torch.Tensor) -> dict[str, torch.Tensor]:
         loss = huber(output.drawn_pose_2d.joints, joints, inside_frame(joints))
@@ -150,7 +153,7 @@ def supervised_terms(
         target = model.draw.centred(batch.joints)
     known = batch.joint_weight
     root = uplift.root_index
-    return {
+    terms = {
         "skeleton_image": weights.skeleton_image
         * skeleton_image_loss(output.skeleton_image, target, weights.foreground),
         "joints_2d": weights.joints_2d * huber(output.pose_2d.joints, batch.joints, known),
@@ -161,6 +164,10 @@ def supervised_terms(
         "facing": weights.facing * facing_loss(output.facing_6d, batch.rotations_cam[:, root]),
         "bones": weights.bones * bone_loss(output.pose_3d.lengths),
     }
+    if output.turned_logit is not None:
+        turned = model.draw.viewer_sides.turned(batch.joints)
+        terms["turned"] = weights.turned * turned_loss(output.turned_logit, turned)
+    return terms
 
 
 def blend_at(progress: float, config: TrainConfig) -> float:
