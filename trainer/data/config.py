@@ -7,6 +7,7 @@ section.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -92,3 +93,10 @@ class DataConfig(_Section):
         1500, ge=0, description="Data sets no larger than this, decoded, stay in memory; 0 always streams."
     )
     verify_hashes: bool = Field(False, description="Compare each shard with the manifest's sha256 before first use.")
+    skip_damaged: bool = Field(
+        False, description="Leave damaged or missing shards out, told and counted, where a run would otherwise stop."
+    )
+    download_folder: Path | None = Field(
+        None, description="Where copies of remote shards are kept; None: the user's cache folder."
+    )
+    download_limit_mb: int = Field(20000, ge=0, description="Copies not used for longest go when all take more.")

@@ -1,25 +1,26 @@
 """The frames of a dataset, shard by shard: held decoded if they fit into memory, else read anew each time.
 
 Frames of one scene and view, or of one clip, form a group, within a shard. Damage is one line that names the shard,
-and the sample where one is known. Frames that cannot serve as x are counted and reported.
+and the sample where one is known; it ends the run, or with `skip_damaged` costs the whole shard and is counted. Frames
+that cannot serve as x are counted and reported.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
+import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import fsspec
 
 from posecore.codec import decode_image, image_member
 from posecore.dataset import Manifest, join_url, read_manifest, read_records
 from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 from trainer.data.config import DataConfig
+from trainer.data.downloads import is_remote, local_shard, patiently
 from trainer.data.frames import Frame, Group, frame_pixels, read_labelled_frame, read_real_frame
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class ShardSource:
     Attributes:
         skeleton: the joints to train, or None for real data. pixels: False where labels alone are wanted.
         is_cached: whether all groups are in memory, decoded.
+        damaged: what was skipped so far, shard by its location: why.
 
     Raises:
         UserError: the dataset is missing, damaged, not of `kind`, or of another body plan than `skeleton`.
@@ -47,21 +49,53 @@ class ShardSource:
         self.data = data
         self.pixels = pixels
         self.is_cached = False
+        self.damaged: dict[str, str] = {}
+        self._verified: set[int] = set()
+        self._reported: set[int] = set()
         self._groups: dict[int, list[Group]] = {}
-        if self._decoded_mb() <= data.cache_limit_mb:
+        if self._is_small_enough():
             self._groups = {shard: self._load(shard, decoded=True) for shard in range(len(self.manifest.shards))}
             self.is_cached = True
-            self._report_left_out([group for groups in self._groups.values() for group in groups])
+            self._report_left_out(-1, [group for groups in self._groups.values() for group in groups])
+
+    @property
+    def fingerprint(self) -> int:
+        """Tells datasets apart by content, wherever they lie."""
+        return zlib.crc32(" ".join(shard.sha256 for shard in self.manifest.shards).encode())
 
     def groups(self, shard: int) -> list[Group]:
-        """The groups of one shard, from memory or read anew."""
+        """The groups of one shard, from memory or read anew; none of a damaged one that is to be skipped."""
         if self.is_cached:
             return self._groups[shard]
         groups = self._load(shard, decoded=False)
-        self._report_left_out(groups)
+        self._report_left_out(shard, groups)
         return groups
 
+    def fetch_ahead(self, shards: list[int]) -> None:
+        """Copy remote shards that will be wanted next, behind the back of the caller."""
+        if not self.is_cached and is_remote(self.folder):
+            threading.Thread(target=self._fetch_quietly, args=(shards,), daemon=True).start()
+
+    def _fetch_quietly(self, shards: list[int]) -> None:
+        for shard in shards:
+            try:
+                self._local(shard)
+            except UserError as error:  # whoever reads the shard meets it again, where it can be told
+                logger.debug("%s", error)
+
     def _load(self, shard: int, decoded: bool) -> list[Group]:
+        try:
+            return self._load_whole(shard, decoded)
+        except UserError as error:
+            location = self._location(shard)
+            if not self.data.skip_damaged:
+                raise UserError(f"{error}; data.skip_damaged=true would leave such shards out") from None
+            if location not in self.damaged:
+                logger.warning("skipped a damaged shard: %s", error)
+            self.damaged[location] = str(error)
+            return []
+
+    def _load_whole(self, shard: int, decoded: bool) -> list[Group]:
         # By name, not by neighbourhood: where a scene has several views, their frames alternate.
         groups: dict[str, list[Frame]] = {}
         for key, members in self._records(shard):
@@ -76,12 +110,13 @@ class ShardSource:
         entry, location = self.manifest.shards[shard], self._location(shard)
         count = 0
         try:
-            with fsspec.open(location, "rb") as stream:
-                if self.data.verify_hashes:
-                    content = stream.read()
-                    if hashlib.sha256(content).hexdigest() != entry.sha256:
+            with open(self._local(shard), "rb") as stream:
+                # Every process must find the same shards damaged, or they would part ways: hence by the whole hash.
+                if (self.data.verify_hashes or self.data.skip_damaged) and shard not in self._verified:
+                    if hashlib.file_digest(stream, "sha256").hexdigest() != entry.sha256:
                         raise UserError(f"{location}: sha256 differs from dataset.json; fetch or render it again")
-                    stream = io.BytesIO(content)
+                    self._verified.add(shard)
+                    stream.seek(0)
                 for key, members in read_records(stream, location):
                     count += 1
                     yield key, members
@@ -91,6 +126,10 @@ class ShardSource:
             raise UserError(
                 f"{location}: holds {count} samples, dataset.json says {entry.count} (last key {key}); render again"
             )
+
+    def _local(self, shard: int) -> Path:
+        entry = self.manifest.shards[shard]
+        return local_shard(self._location(shard), entry, self.data.download_folder, self.data.download_limit_mb)
 
     def _read(self, key: str, members: dict[str, bytes], decoded: bool) -> tuple[Frame, str]:
         """A frame and the name of its group."""
@@ -104,15 +143,29 @@ class ShardSource:
             frame = replace(frame, pixels=frame_pixels(frame))
         return frame, group_name
 
-    def _decoded_mb(self) -> float:
-        """Size of everything when decoded, pixels judged by the first record."""
+    def _is_small_enough(self) -> bool:
+        """Whether all fits into memory when decoded, its pictures judged by the first one that can be read."""
+        num_samples, limit_mb = self.manifest.num_samples, self.data.cache_limit_mb
         if not self.pixels:
-            return self.manifest.num_samples * _LABELS_MB
-        _, members = next(self._records(0))
-        height, width = decode_image(image_member(members), "first").shape[:2]
-        return self.manifest.num_samples * height * width * 4 / 1e6
+            # To wait for a whole remote dataset before the first step, only for its labels, would be too long.
+            return num_samples * _LABELS_MB <= limit_mb and not is_remote(self.folder)
+        if limit_mb == 0:
+            return False
+        for shard in range(len(self.manifest.shards)):
+            try:
+                _, members = next(self._records(shard))
+                height, width = decode_image(image_member(members), "first").shape[:2]
+            except UserError:
+                if self.data.skip_damaged:
+                    continue
+                raise
+            return num_samples * height * width * 4 / 1e6 <= limit_mb
+        raise UserError(f"{self.folder}: every shard is damaged; fetch or render the dataset again")
 
-    def _report_left_out(self, groups: list[Group]) -> None:
+    def _report_left_out(self, shard: int, groups: list[Group]) -> None:
+        if shard in self._reported:
+            return
+        self._reported.add(shard)
         frames = [frame for group in groups for frame in group]
         left_out = sum(not frame.usable for frame in frames)
         if left_out:
@@ -126,7 +179,7 @@ class ShardSource:
 
 
 def _checked_manifest(folder: str | Path, kind: str) -> Manifest:
-    manifest = read_manifest(folder)
+    manifest = patiently(lambda: read_manifest(folder), str(folder)) if is_remote(folder) else read_manifest(folder)
     if manifest.kind != kind:
         makes = {"synthetic": "`synthgen render`", "real": "`synthgen pack`"}[kind]
         raise UserError(f"{folder}: holds {manifest.kind} data, {kind} data is needed here; make it with {makes}")

@@ -6,7 +6,7 @@ comes, `pairs` makes a training pair of it and stacks pairs into a `Batch`. This
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,67 +18,124 @@ from posecore.skeleton import Skeleton
 from trainer.data.backgrounds import load_backgrounds
 from trainer.data.batch import Batch
 from trainer.data.config import CropConfig, DataConfig
-from trainer.data.frames import Group
 from trainer.data.pairs import Pair, collate_pairs, evaluation_pair, framed_pose, labelled_pair, real_pair
 from trainer.data.shard_source import ShardSource
-from trainer.data.shard_stream import Chance, ShardStream, Stream
+from trainer.data.shard_stream import BatchSequence, Item, Stream
+
+Datasets = str | Path | Sequence[str]
+"""A dataset's folder or URL, or several, each with its share of the frames or without: "data/a=0.7", "data/b=0.3"."""
 
 
 def synthetic_stream(
-    folder: str | Path, skeleton: Skeleton, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1
+    datasets: Datasets, skeleton: Skeleton, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1
 ) -> Stream:
     """Endless labelled batches.
 
     Args:
-        folder: dataset of kind "synthetic", a local path or an fsspec URL.
-        skeleton: the joints to train; the dataset's stored skeleton is mapped onto it.
+        datasets: of kind "synthetic".
+        skeleton: the joints to train; each dataset's stored skeleton is mapped onto it.
         seed: of order and augmentation. rank, world_size: this process among those of a distributed training.
 
     Raises:
-        UserError: the dataset is missing, damaged, of the wrong kind, or of another body plan than `skeleton`.
+        UserError: a dataset is missing, damaged, of the wrong kind, or of another body plan than `skeleton`.
     """
-    source = ShardSource(folder, "synthetic", skeleton, data)
-    backgrounds = load_backgrounds(source, data)
+    sources, shares = _open(datasets, "synthetic", skeleton, data)
+    backgrounds = [picture for source in sources for picture in load_backgrounds(source, data)]
 
-    def make(group: Group, index: int, chance: Chance) -> Pair:
-        return labelled_pair(group, index, chance, skeleton, data, backgrounds)
+    def make(item: Item) -> Pair:
+        return labelled_pair(item.group, item.index, item.chance, skeleton, data, backgrounds)
 
-    dataset = ShardStream(source, make, seed, rank, world_size, data.shuffle_buffer)
-    return Stream(dataset, data.synthetic_batch_size, collate_pairs, data)
+    size, buffer = data.synthetic_batch_size, data.shuffle_buffer
+    return Stream(BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer), data)
 
 
-def real_stream(folder: str | Path, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1) -> Stream:
+def real_stream(datasets: Datasets, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1) -> Stream:
     """Endless unlabelled batches of frames x and partners x' from the same clip, at least `pair_min_gap_frames`
     apart.
 
     Where a clip has no frame that far away (a still), x' is a warped and masked copy of x.
 
     Raises:
-        UserError: the dataset is missing, damaged, or not of kind "real".
+        UserError: a dataset is missing, damaged, or not of kind "real".
     """
-    source = ShardSource(folder, "real", None, data)
+    sources, shares = _open(datasets, "real", None, data)
 
-    def make(group: Group, index: int, chance: Chance) -> Pair:
-        return real_pair(group, index, chance, data)
+    def make(item: Item) -> Pair:
+        return real_pair(item.group, item.index, item.chance, data)
 
-    dataset = ShardStream(source, make, seed, rank, world_size, data.shuffle_buffer)
-    return Stream(dataset, data.real_batch_size, collate_pairs, data)
+    size, buffer = data.real_batch_size, data.shuffle_buffer
+    return Stream(BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer), data)
 
 
 def pose_prior_stream(
-    folder: str | Path, skeleton: Skeleton, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1
+    datasets: Datasets, skeleton: Skeleton, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1
 ) -> Stream:
     """Endless batches of poses alone, float32 [B, K, 2] normalised, framed by the same random crops as the images.
 
     The discriminator sees framing as well as pose: a prior that is framed otherwise would teach it the framing.
     """
-    source = ShardSource(folder, "synthetic", skeleton, data, pixels=False)
+    sources, shares = _open(datasets, "synthetic", skeleton, data, pixels=False)
 
-    def make(group: Group, index: int, chance: Chance) -> np.ndarray:
-        return framed_pose(group[index], chance, skeleton, data)
+    def make(item: Item) -> np.ndarray:
+        return framed_pose(item.group[item.index], item.chance, skeleton, data)
 
-    dataset = ShardStream(source, make, seed, rank, world_size, data.shuffle_buffer)
-    return Stream(dataset, data.prior_batch_size, lambda items: torch.from_numpy(np.stack(items)), data)
+    size, buffer = data.prior_batch_size, data.shuffle_buffer
+    return Stream(BatchSequence(sources, shares, make, _stack_poses, size, seed, rank, world_size, buffer), data)
+
+
+def dataset_shares(datasets: Datasets) -> list[tuple[str, float | None]]:
+    """Folders and their shares, None where none is said: "A=0.7" is A with 0.7, a path may hold other equals signs.
+
+    Raises:
+        UserError: a share is not above 0, or only some of the datasets have one.
+    """
+    pairs = []
+    for said in [datasets] if isinstance(datasets, str | Path) else datasets:
+        folder, _, number = str(said).rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            folder, share = str(said), None
+        if not folder:
+            folder, share = str(said), None
+        if share is not None and not 0 < share < float("inf"):
+            raise UserError(f"{said}: the share after = must be above 0")
+        pairs.append((folder, share))
+    if len({share is None for _, share in pairs}) > 1:
+        raise UserError(f"{', '.join(map(str, datasets))}: give every dataset a share (A=0.7 B=0.3), or none")
+    return pairs
+
+
+def _open(
+    datasets: Datasets, kind: str, skeleton: Skeleton | None, data: DataConfig, pixels: bool = True
+) -> tuple[list[ShardSource], list[float]]:
+    """The datasets and their shares of the frames; where none are said, as many as each holds."""
+    pairs = dataset_shares(datasets)
+    part = data.model_copy(update={"cache_limit_mb": data.cache_limit_mb // len(pairs)})
+    sources = [ShardSource(folder, kind, skeleton, part, pixels) for folder, _ in pairs]
+    shares = [
+        source.manifest.num_samples if share is None else share
+        for source, (_, share) in zip(sources, pairs, strict=True)
+    ]
+    return sources, shares
+
+
+def _stack_poses(poses: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(poses))
+
+
+def load_gauge_set(
+    datasets: Datasets, skeleton: Skeleton, data: DataConfig, crop: CropConfig, max_samples: int
+) -> list[Batch]:
+    """What a run is watched on: so many frames of its datasets, by their shares, as `evaluation_batches` gives them."""
+    pairs = dataset_shares(datasets)
+    total = sum(share or 1.0 for _, share in pairs)
+    data = data.model_copy(update={"min_visible_joints": 1, "cache_limit_mb": 0})
+    return [
+        batch
+        for folder, share in pairs
+        for batch in _in_order(folder, skeleton, crop, data, 32, max(1, round(max_samples * (share or 1.0) / total)))
+    ]
 
 
 def load_evaluation_set(
@@ -114,8 +171,19 @@ def evaluation_batches(
     Raises:
         UserError: as the streams; also if no frame is usable.
     """
-    kind = read_manifest(folder).kind
     data = DataConfig(input_size_px=size, min_visible_joints=1, cache_limit_mb=0)
+    return _in_order(folder, skeleton, crop, data, batch_size, max_samples)
+
+
+def _in_order(
+    folder: str | Path,
+    skeleton: Skeleton,
+    crop: CropConfig | None,
+    data: DataConfig,
+    batch_size: int,
+    max_samples: int | None,
+) -> Iterator[Batch]:
+    kind = read_manifest(folder).kind
     crop = crop or (data.crop if kind == "synthetic" else CropConfig(around="frame", margin=1.0))
     source = ShardSource(folder, kind, skeleton if kind == "synthetic" else None, data)
     places = [

@@ -75,5 +75,7 @@ def test_real_pairs_keep_their_distance_within_one_clip(tmp_path, write_shards):
 def test_stills_get_a_warped_and_masked_partner(painted_clips):
     data = DataConfig(**SMALL, still_mask_fraction=0.5)
     batch = next(real_stream(painted_clips(clips=4, frames=1), data, seed=0))
-    grey = (batch.partners - batch.partners.mean(dim=1, keepdim=True)).abs().amax(dim=1) < 0.02
+    grey = (batch.partners - batch.partners.mean(dim=1, keepdim=True)).abs().amax(
+        dim=1
+    ) < 0.05  # white balance tints it
     assert (grey.float().mean(dim=(1, 2)) > 0.3).all()
