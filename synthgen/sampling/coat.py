@@ -33,6 +33,7 @@ _RANDOM_REGIONS = tuple(name for name in REGIONS if name not in ("nose", "tears"
 _LIGHT_HAIR, _DARK_HAIR = (1.0, 1.0, 1.0), (0.86, 0.85, 0.84)  # factors on the painted coat
 _DARK_MANE = (0.62, 0.6, 0.58)
 _WOOL = (0.93, 0.92, 0.91)
+_GUMS = np.array([0.68, 0.5, 0.5])  # factors on a skin's pink
 _NO_TURN = (0.0, 0.0, 0.0)
 
 
@@ -132,6 +133,8 @@ def sample_coat(
         "nose": plain(nose, 0.45),
         "horns": Material("noise", (horns, as_colour(0.7 * np.array(horns))), 25.0, _NO_TURN, 0.5),
         "hooves": plain(palette.colour(style.hooves), 0.5),
+        "mouth": plain(as_colour(_GUMS * np.array(palette.colour(("pink",)))), 0.35),
+        "udder": plain(palette.colour(("pink",)), 0.6),
     }
 
 

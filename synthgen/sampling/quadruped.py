@@ -12,14 +12,13 @@ from synthgen.scene import QuadrupedSpec
 from synthgen.subjects.animals.gaits import GAITS
 from synthgen.subjects.animals.pose import LEGS, QuadrupedPose, clip_sources
 from synthgen.subjects.animals.rig import BONES
-from synthgen.subjects.animals.shape import ADDITIONS, QuadrupedShape, limits
+from synthgen.subjects.animals.shape import ADDITIONS, GROWTHS, QuadrupedShape, limits
 from synthgen.subjects.animals.species import species
 from synthgen.subjects.animals.subject import TEXTURE_ASSET, TEXTURED_BASE
 
 # Angles and other additions to a build spread by so much for each unit of build_sigma.
 _SPREADS = {
     "neck_raise_deg": 80.0, "tail_raise_deg": 150.0, "hind_tuck_deg": 40.0, "hump": 0.6, "belly": 1.5,
-    "horns": 1.0,
 }  # fmt: skip
 # The tail's and the legs' ends turn freely; the rest of a pose's jitter is small where a bone carries much.
 _JITTER_SHARES = {
@@ -47,8 +46,10 @@ def _sample_shape(name: str, recipe: QuadrupedRecipe, draws: Draws) -> Quadruped
         low, high = limits(item.name)
         start, end = getattr(own, item.name), getattr(other, item.name)
         deviation = sigma * draws.stream(f"build-{item.name}").normal()
-        if item.name in ADDITIONS or item.name == "horns":
+        if item.name in ADDITIONS:
             value = start + share * (end - start) + _SPREADS.get(item.name, 0.0) * deviation
+        elif item.name in GROWTHS:
+            value = (start + share * (end - start)) * np.exp(deviation)
         else:
             value = start ** (1 - share) * end**share * np.exp(deviation)
         values[item.name] = float(np.clip(value, low, high))

@@ -12,6 +12,8 @@ from posecore.transforms import rotvec_from_matrix
 from synthgen.subjects.animals.dog import dog_body
 from synthgen.subjects.animals.dog_rig import read_dog
 from synthgen.subjects.animals.glb import GlbAnimal, GlbClip, read_glb
+from synthgen.subjects.animals.horns import grow_horns
+from synthgen.subjects.animals.mouth import cut_mouth, head_frame
 from synthgen.subjects.animals.rig import (
     BONE,
     BONES,
@@ -27,7 +29,7 @@ from synthgen.subjects.animals.surface import quads_of, smooth_surface, weld
 from synthgen.subjects.mesh import vertex_normals
 from synthgen.subjects.skinning import bone_positions, skin
 
-BAKE_VERSION = 5
+BAKE_VERSION = 6
 
 GLB_WITHERS_M = {
     "horse": 1.55, "horse_white": 1.55, "donkey": 1.1, "cow": 1.4, "bull": 1.5, "deer": 0.95, "stag": 1.2,
@@ -45,7 +47,7 @@ _PARTS = {
 # Some files do not say in a material's name what it is for.
 _PARTS_OF_BASE = {
     "stag": {"Material.001": "horns", "Material.011": "iris"},
-    "husky": {"Material.002": "iris", "Material.003": "eyes"},
+    "husky": {"Material.002": "iris", "Material.003": "eyes", "Material.006": "nose"},
     "fox": {"Black": "nose"},
     "shibainu": {"Black": "nose"},
 }
@@ -104,25 +106,21 @@ def glb_body(base: str, animal: GlbAnimal, withers_m: float) -> tuple[AnimalBody
     used, faces = np.unique(faces, return_inverse=True)
     faces = faces.reshape(-1, 4)
     vertices, weights = smooth[used, :3], np.clip(smooth[used, 3:], 0, None)
-    weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    if base == "stag":  # one material for hooves and antlers
-        legs = heads[BONE["thigh_L"], 2] > vertices[faces].mean(1)[:, 2]
-        parts = np.where((parts == PART_NAMES.index("horns")) & legs, PART_NAMES.index("hooves"), parts)
-    if base == "husky":  # one material for nose and pupils
-        ahead = vertices[faces].mean(1)[:, 1] < 0.5 * (heads[BONE["head"], 1] + vertices[:, 1].min())
-        middle = np.abs(vertices[faces].mean(1)[:, 0]) < 0.25 * np.abs(vertices[:, 0]).max()
-        is_nose = (parts == PART_NAMES.index("iris")) & ahead & middle
-        parts = np.where(is_nose, PART_NAMES.index("nose"), parts)
-    if base == "cow":  # the udder is as pink as the muzzle
-        before_body = vertices[faces].mean(1)[:, 1] < heads[BONE["neck1"], 1]
-        parts = np.where((parts == PART_NAMES.index("nose")) & ~before_body, PART_NAMES.index("fur"), parts)
+    weights /= weights.sum(1, keepdims=True)
+    parts = _parts_by_place(base, vertices[faces].mean(1), parts, heads, vertices[_of_parts(faces, parts, "iris")])
     _sink_joints(vertices, weights, heads)
     landmarks = _landmarks(vertices, weights, heads, faces, parts)
+    eyes_and_nose = (vertices[landmarks[name]].mean(0) for name in ("left_eye", "right_eye", "nose"))
+    frame = head_frame(*eyes_and_nose)
+    vertices, weights, faces, parts = cut_mouth(base, vertices, weights, faces, parts, frame)
+    nose = landmarks["nose"]
+    landmarks["nose"] = nose[weights[nose, BONE["jaw"]] == 0]
+    vertices, weights, faces, parts = grow_horns(base, vertices, weights, faces, parts, frame)
     ground = vertices[:, 2].min()
     scale = withers_m / (vertices[landmarks["withers"], 2].mean() - ground)
     origin_m = np.array([0, 0, ground])
     vertices, heads = ((points - origin_m) * scale for points in (vertices, heads))
-    vertices, faces = vertices.astype(np.float32), faces.astype(np.int32)
+    vertices, weights, faces = vertices.astype(np.float32), weights.astype(np.float32), faces.astype(np.int32)
     clips = {
         CLIP_ACTIONS[name]: _canonical_clip(
             CLIP_ACTIONS[name], clip, animal, (vertices, weights, heads), origin_m, scale
@@ -140,6 +138,25 @@ def glb_body(base: str, animal: GlbAnimal, withers_m: float) -> tuple[AnimalBody
         normals=vertex_normals(vertices, faces),
     )
     return body, clips
+
+
+def _parts_by_place(
+    base: str, middles: np.ndarray, parts: np.ndarray, heads: np.ndarray, eyes: np.ndarray
+) -> np.ndarray:
+    """[F] parts of faces, by their `middles` [F,3], where a file has one material for things apart."""
+    number = {name: PART_NAMES.index(name) for name in PART_NAMES}
+    result = parts.copy()
+    before_eyes = (middles[:, 1] < eyes[:, 1].min()) & (middles[:, 2] < eyes[:, 2].max())
+    match base:
+        case "stag":  # antlers, nose and hooves
+            is_horny = parts == number["horns"]
+            result[is_horny & (middles[:, 2] < heads[BONE["thigh_L"], 2])] = number["hooves"]
+            result[is_horny & before_eyes] = number["nose"]
+        case "deer":  # nose and hooves
+            result[(parts == number["hooves"]) & before_eyes] = number["nose"]
+        case "cow":  # muzzle and udder
+            result[(parts == number["nose"]) & (middles[:, 1] > heads[BONE["neck1"], 1])] = number["udder"]
+    return result
 
 
 def _canonical_rig(

@@ -28,12 +28,13 @@ _DOG_HEADS = {
     "head": "skull", "jaw": "jaw", "scapula": "scapula", "upper_arm": "upper_arm", "forearm": "lower_arm",
     "hand": "hand", "finger": "finger", "thigh": "upper_leg", "shin": "lower_leg", "cannon": "foot", "foot": "toe",
 }  # fmt: skip
-# The dog's mouth hangs open at rest; this closes it as far as dog.xml lets it.
-_CLOSE_JAW_RAD = np.radians(-15.0)
+# The dog's mouth hangs open at rest; this closes it, further than dog.xml lets it.
+_CLOSE_JAW_RAD = np.radians(-25.0)
 # Where the ears sit on the dog's head: base and tip of the left one, m (measured on the mesh), and the half-width.
 _EAR_BASE, _EAR_TIP, _EAR_REACH_M = np.array([0.048, -0.292, 0.722]), np.array([0.0855, -0.2987, 0.8068]), 0.05
 _EYE_RADIUS_M = 0.0125
 _EYE_RINGS, _EYE_SECTORS = 8, 12
+_IN_LINE_M, _BEYOND_M, _MOUTH_M, _LOOKS_RAD = 0.007, 0.001, 0.06, np.radians(30)
 
 
 def dog_body(rig: DogRig) -> AnimalBody:
@@ -75,6 +76,7 @@ def dog_body(rig: DogRig) -> AnimalBody:
     for number, side in enumerate(("left", "right")):  # the front pole comes first
         landmarks[f"{side}_eye"] = np.array([len(vertices) + number * len(eyes) // 2])
     faces = np.concatenate([rig.faces, eye_faces + len(vertices)]).astype(np.int32)
+    in_mouth = _inside_mouth(vertices, rig.faces, weights)[rig.faces].mean(1) > 0.3
     vertices = np.concatenate([vertices, eyes]).astype(np.float32)
     weights = np.concatenate([weights, in_head])
     return AnimalBody(
@@ -82,7 +84,7 @@ def dog_body(rig: DogRig) -> AnimalBody:
         vertices=vertices,
         weights=(weights / weights.sum(1, keepdims=True)).astype(np.float32),
         faces=faces,
-        face_parts=np.concatenate([np.zeros(len(rig.faces), np.uint8), eye_parts]),
+        face_parts=np.concatenate([np.where(in_mouth, PART_NAMES.index("mouth"), 0).astype(np.uint8), eye_parts]),
         heads=heads,
         landmarks=landmarks,
         normals=vertex_normals(vertices, faces),
@@ -133,6 +135,24 @@ def _along_dog_ear(rig: DogRig, side: int) -> np.ndarray:
     off_axis = np.linalg.norm(away - along[:, None] * axis, axis=1)
     is_ear = (off_axis < _EAR_REACH_M) & (rig.vertices[:, 0] * side > 0.03) & (along > -0.05)
     return np.where(is_ear, np.clip(along, 0, 1), -1.0)
+
+
+def _inside_mouth(vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[V] whether each vertex lies in the closed mouth: it looks onto flesh, and there is some to both sides of it."""
+    iris_y, iris_z = _EAR_BASE[1:] - [0.04, 0.04]
+    near = np.flatnonzero(
+        (weights[:, [BONE["head"], BONE["jaw"]]].sum(1) > 0.5) & (vertices[:, 1] < iris_y) & (vertices[:, 2] < iris_z)
+    )
+    away = vertices[near].astype(np.float32) - vertices[near, None].astype(np.float32)
+    off = np.linalg.norm(away, axis=2)
+    ahead = np.einsum("vnc,vc->vn", away, vertex_normals(vertices, faces)[near])
+    inside = ((ahead > np.cos(_LOOKS_RAD) * off) & (ahead > _BEYOND_M) & (ahead < _MOUTH_M)).any(1)
+    for axis, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
+        in_line = np.hypot(away[..., others[0]], away[..., others[1]]) < _IN_LINE_M
+        inside &= (in_line & (away[..., axis] > _BEYOND_M)).any(1) & (in_line & (away[..., axis] < -_BEYOND_M)).any(1)
+    result = np.zeros(len(vertices), bool)
+    result[near[inside]] = True
+    return result
 
 
 def _eyeballs(rig: DogRig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -37,8 +37,9 @@ MIRRORED = np.array([BONE[name[:-1] + {"L": "R", "R": "L"}[name[-1]] if name[-2]
 """[B] the bone on the other side."""
 TAIL = tuple(name for name in BONES if name.startswith("tail"))
 
-PART_NAMES = ("fur", "mane", "eyes", "iris", "nose", "horns", "hooves")
-"""What a base's faces are: mane is also the long hair of a horse's tail; eyes is the white, iris all that is dark."""
+PART_NAMES = ("fur", "mane", "eyes", "iris", "nose", "horns", "hooves", "mouth", "udder")
+"""What a base's faces are: mane is also the long hair of a horse's tail; eyes is the white, iris all that is dark;
+mouth is what shows when it opens."""
 
 
 @dataclass(frozen=True, eq=False)

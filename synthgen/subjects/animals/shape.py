@@ -10,11 +10,14 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 
 from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.animals.bake import BASES
 from synthgen.subjects.animals.contact import LimbSpheres, limb_spheres
+from synthgen.subjects.animals.mouth import head_frame
 from synthgen.subjects.animals.rig import BONE, BONES, PARENTS, PART_NAMES, TAIL, AnimalBody
 from synthgen.subjects.mesh import joint_depths, ripple, vertex_normals
 from synthgen.subjects.skinning import skin
@@ -45,7 +48,10 @@ _FUR_SHARES = {
     "toe": 0.1,
     "foot": 0.15,
 }
-_LEG_FUR = 0.5
+_LEG_FUR = 0.8
+_FOLDS_BELOW, _FOLD_ROUNDS = 0.75, 25
+_TAIL_TAPER = (0.8, 1.0, 1.0, 0.9, 0.6, 0.2)  # how much of a tail's girth its bones take
+_DEWCLAWS_HOOF = 0.02  # in heights of the withers: lower ends of hooves that an animal stands on
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,13 @@ class QuadrupedShape:
         trunk_length, trunk_girth, trunk_depth: of chest and loins: along, across, from back to belly.
         neck_length, neck_girth, head_size.
         muzzle_length, muzzle_width, muzzle_depth: of what lies before the eyes.
-        tail_length, tail_girth, ear_length, ear_width.
-        horns: of horns or antlers that the base has; 0 takes them away.
-        ear_flop: 0 as the base's, 1 hanging.
+        tail_length, tail_girth, ear_length, ear_width, ear_thickness. A tail's end stays thinner than its root.
+        horns: of horns or antlers that the base has; 0 takes them away. dewclaws, udder: likewise.
+        ear_flop: 0 as the base's, 1 hanging. ear_back_deg: + lays the ears back along the neck.
         neck_raise_deg, tail_raise_deg: how the animal carries head and tail at rest, + upwards, from the base's way.
         hind_tuck_deg: + sets the hind feet further forward.
         hump, belly: 0..1, height of the withers' hump, fullness below.
-        proboscis: 0..1, the muzzle as a hanging trunk.
+        proboscis: 0..1, the upper lip as a hanging trunk. beard: 0..1, below the chin.
         coat_m: length of a shaggy coat at size 1, 0 to 0.05; legs and head have less of it.
         mane: 0..1: a lion's, or a higher crest where the base has a horse's. tail_tuft: 0..1.
     """
@@ -88,14 +94,19 @@ class QuadrupedShape:
     tail_girth: float = 1.0
     ear_length: float = 1.0
     ear_width: float = 1.0
+    ear_thickness: float = 1.0
     horns: float = 1.0
+    dewclaws: float = 1.0
+    udder: float = 1.0
     ear_flop: float = 0.0
+    ear_back_deg: float = 0.0
     neck_raise_deg: float = 0.0
     tail_raise_deg: float = 0.0
     hind_tuck_deg: float = 0.0
     hump: float = 0.0
     belly: float = 0.0
     proboscis: float = 0.0
+    beard: float = 0.0
     coat_m: float = 0.0
     mane: float = 0.0
     tail_tuft: float = 0.0
@@ -112,15 +123,18 @@ class QuadrupedShape:
 
 _FACTOR_LIMITS = (0.3, 2.5)
 _LIMITS = {
-    "size": (0.1, 4), "ear_length": (0.2, 6), "ear_width": (0.2, 6), "horns": (0, 2), "ear_flop": (0, 1),
+    "size": (0.1, 4), "ear_length": (0.2, 6), "ear_width": (0.2, 6), "horns": (0, 2), "dewclaws": (0, 2),
+    "udder": (0, 2), "beard": (0, 1), "ear_flop": (0, 1), "ear_back_deg": (-30, 90),
     "neck_raise_deg": (-60, 60), "tail_raise_deg": (-150, 150), "hind_tuck_deg": (-30, 30), "hump": (0, 1),
     "belly": (0, 1), "proboscis": (0, 1), "coat_m": (0, 0.05), "mane": (0, 1), "tail_tuft": (0, 1),
 }  # fmt: skip
 ADDITIONS = (
-    "ear_flop", "neck_raise_deg", "tail_raise_deg", "hind_tuck_deg", "hump", "belly", "proboscis", "coat_m", "mane",
-    "tail_tuft",
+    "ear_flop", "ear_back_deg", "neck_raise_deg", "tail_raise_deg", "hind_tuck_deg", "hump", "belly", "proboscis",
+    "beard", "coat_m", "mane", "tail_tuft",
 )  # fmt: skip
 """Attributes of a QuadrupedShape that are no factors."""
+GROWTHS = ("horns", "dewclaws", "udder")
+"""Factors that may be 0: who has none gets none."""
 
 
 def limits(name: str) -> tuple[float, float]:
@@ -171,7 +185,9 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
     frame = coat_frame(body)
     height_m = body.landmark_points["withers"][2]
     vertices = _reshape_head(body, shape, body.vertices.astype(np.float64))
-    vertices = _shrink_horns(body, shape, vertices)
+    for part, factor in (("horns", shape.horns), ("hooves", shape.dewclaws), ("udder", shape.udder)):
+        if factor != 1:
+            vertices = _scale_growths(body, part, factor, vertices)
     vertices = _swell(body, shape, vertices, frame, height_m)
     normals = vertex_normals(vertices, body.faces).astype(np.float64)
     coat_m, mane = _coat(body, shape, frame, height_m)
@@ -184,6 +200,7 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         low, reach = _lowest(body, bare, heads)
         legs = legs * (1 + (low - low.min()) / reach)
     rest = skin(furry.astype(np.float32), body.weights, body.heads, maps, heads)
+    bare, rest = (_without_folds(body, shape, points) for points in (bare, rest))
     ground = np.array([0, 0, bare[:, 2].min()])
     bare, rest, heads = ((points - ground) * shape.size for points in (bare, rest, heads))
     bare, rest = bare.astype(np.float32), rest.astype(np.float32)
@@ -192,14 +209,11 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
     joints_rest = joint_from_points @ np.concatenate([heads, markers])
     radius = np.zeros(len(joints_rest))
     radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[::5])
-    face_parts = body.face_parts.copy()
-    is_fur = face_parts == PART_NAMES.index("fur")
-    face_parts[is_fur & (mane[body.faces].mean(1) > 0.5)] = PART_NAMES.index("mane")
     return AnimalFigure(
         vertices=rest,
         weights=body.weights,
         faces=body.faces,
-        face_parts=face_parts,
+        face_parts=_face_parts(body, shape, mane),
         uv=body.uv,
         heads=heads,
         joint_from_points=joint_from_points,
@@ -216,6 +230,22 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         hip_m=float(heads[BONE["thigh_L"], 2]),
         **{name: (rest[sample], body.weights[sample]) for name, sample in _samples(body).items()},
     )
+
+
+def _face_parts(body: AnimalBody, shape: QuadrupedShape, mane: np.ndarray) -> np.ndarray:
+    """[F] parts of a build's faces.
+
+    Args:
+        mane: [V] how much each vertex belongs to a mane or a tuft.
+    """
+    fur, of_mane, mouth, udder = (PART_NAMES.index(name) for name in ("fur", "mane", "mouth", "udder"))
+    parts = body.face_parts.copy()
+    if not shape.udder:
+        parts[parts == udder] = fur
+    if shape.proboscis:  # the palate has become the trunk's underside
+        parts[(parts == mouth) & (body.weights[body.faces, BONE["head"]].min(1) > 0.9)] = fur
+    parts[(parts == fur) & (mane[body.faces].mean(1) > 0.5)] = of_mane
+    return parts
 
 
 @lru_cache(maxsize=16)
@@ -243,7 +273,8 @@ def coat_frame(body: AnimalBody) -> np.ndarray:
     along = trunk_share * trunk + neck_share * neck + head_share * head + tail_share * tail
     leg_share = share("upper_arm", "forearm", "hand", "finger", "thigh", "shin", "cannon", "foot", "toe")
     below_body = share("forearm", "hand", "finger", "shin", "cannon", "foot", "toe")
-    up = _section_height(along, points[:, 2], below_body < 0.3)
+    is_horn = body.vertex_parts[:, PART_NAMES.index("horns")]
+    up = _section_height(along, points[:, 2], (below_body < 0.3) & ~is_horn)
     half_width = np.abs(points[:, 0]).max()
     top_m = 0.5 * (heads[BONE["upper_arm_L"], 2] + heads[BONE["thigh_L"], 2])
     leg = _smooth(leg_share) * np.clip(1 - points[:, 2] / top_m, 0, 1)
@@ -294,7 +325,9 @@ def _reshape_head(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray)
     moved[:, 0] += grip * vertices[:, 0] * (shape.muzzle_width - 1)
     moved += (grip * height * (shape.muzzle_depth - 1))[:, None] * upward
     if shape.proboscis:
-        tip = np.clip((ahead - 0.4) / 0.55, 0, 1.1) * share
+        jaw = body.weights[:, BONE["jaw"]]
+        moved -= (0.4 * shape.proboscis * jaw * ahead * reach)[:, None] * forward
+        tip = np.clip((ahead - 0.4) / 0.55, 0, 1.1) * body.weights[:, BONE["head"]]
         length_m = 0.68 * marks["withers"][2] * shape.proboscis
         # It begins along the muzzle, bends until it hangs, and curls forward a little at its end.
         along = np.linspace(0, 1.1, 67)
@@ -316,21 +349,37 @@ def _reshape_head(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray)
     return moved
 
 
-def _shrink_horns(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray) -> np.ndarray:
-    """Scale each side's horn or antler about where it leaves the head."""
-    is_horn = body.vertex_parts[:, PART_NAMES.index("horns")]
-    if shape.horns == 1 or not is_horn.any():
-        return vertices
+def _scale_growths(body: AnimalBody, part: str, factor: float, vertices: np.ndarray) -> np.ndarray:
+    """Scale horns, antlers, dewclaws or an udder, each about where it leaves the body."""
     result = vertices.copy()
-    for sign in (1, -1):
-        own = is_horn & (body.vertices[:, 0] * sign > 0)
-        rim = own & body.vertex_parts[:, : PART_NAMES.index("horns")].any(1)
-        if not rim.any():  # antlers are a piece of their own that reaches into the skull
-            from_skull = np.linalg.norm(vertices - body.heads[BONE["head"]], axis=1)
-            rim = own & (from_skull < from_skull[own].min() + 0.02)
+    for own, rim in _growths(body, part):
         root = vertices[rim].mean(0)
-        result[own] = root + shape.horns * (vertices[own] - root)
+        result[own] = root + factor * (vertices[own] - root)
     return result
+
+
+@lru_cache(maxsize=32)
+def _growths(body: AnimalBody, part: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Vertices of each piece of a part, and those among them where it leaves the body."""
+    number = PART_NAMES.index(part)
+    of_part = body.faces[body.face_parts == number]
+    if not len(of_part):
+        return []
+    edges = np.stack([of_part, np.roll(of_part, -1, axis=1)], -1).reshape(-1, 2).T
+    size = len(body.vertices)
+    _, piece = connected_components(coo_array((np.ones(edges.shape[1]), edges), (size, size)), directed=False)
+    meets_others = np.delete(body.vertex_parts, number, axis=1).any(1)
+    found = []
+    for label in np.unique(piece[of_part]):
+        own = np.flatnonzero(piece == label)
+        if part == "hooves" and body.vertices[own, 2].min() < _DEWCLAWS_HOOF * body.landmark_points["withers"][2]:
+            continue  # it stands on it
+        rim = own[meets_others[own]]
+        if not len(rim):  # a piece that reaches into the skull
+            from_skull = np.linalg.norm(body.vertices[own] - body.heads[BONE["head"]], axis=1)
+            rim = own[from_skull < from_skull.min() + 0.02]
+        found.append((own, rim))
+    return found
 
 
 def _swell(
@@ -344,11 +393,24 @@ def _swell(
     below = _smooth((0.3 - up) / 1.0) * np.exp(-(((along - 0.5) / 0.3) ** 2)) * (1 - np.clip(3 * leg, 0, 1))
     result[:, 2] -= 0.1 * height_m * shape.belly * below
     result[:, 0] *= 1 + 0.25 * shape.belly * below
+    if shape.beard:
+        chin = _chin(body)
+        result += (0.16 * height_m * shape.beard * chin)[:, None] * np.array([0, 0.15, -1.0])
     if shape.tail_tuft:
         tuft = np.exp(-(((along + 0.88) / 0.09) ** 2)) * (along < -0.5)
         normals = vertex_normals(vertices, body.faces)
         result += (0.045 * height_m * shape.tail_tuft * tuft)[:, None] * normals
     return result
+
+
+def _chin(body: AnimalBody) -> np.ndarray:
+    """[V] 0..1: how much each vertex belongs to the narrow lower end of the chin."""
+    marks = body.landmark_points
+    frame = head_frame(marks["left_eye"], marks["right_eye"], marks["nose"])
+    ahead, _ = frame.coordinates(body.vertices)
+    middle = np.exp(-((body.vertices[:, 0] / (0.1 * frame.unit)) ** 2)) * np.exp(-(((ahead - 0.72) / 0.13) ** 2))
+    of_head = body.weights[:, [BONE["head"], BONE["jaw"]]].sum(1)
+    return middle * of_head * _smooth(-1.5 * body.normals[:, 2] - 0.3)
 
 
 def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: float) -> tuple[np.ndarray, np.ndarray]:
@@ -358,7 +420,7 @@ def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: 
     hairless = [PART_NAMES.index(name) for name in PART_NAMES if name not in ("fur", "mane")]
     hard = body.vertex_parts[:, hairless].any(1)
     shares = [next((v for k, v in _FUR_SHARES.items() if name.startswith(k)), 1.0) for name in BONES]
-    fur = body.weights @ np.array(shares) * (1 - _LEG_FUR * np.clip(2 * leg, 0, 1)) * ~hard
+    fur = body.weights @ np.array(shares) * (1 - _LEG_FUR * _smooth(1.6 * leg)) * ~hard
     crest = body.vertex_parts[:, PART_NAMES.index("mane")] & (along > 0.8)
     if crest.any():
         mane, length = crest.astype(float), 0.06
@@ -369,7 +431,7 @@ def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: 
         mane = np.maximum(ruff, chest) * (1 - _smooth(3 * leg)) * (along < 2.5)
         length = 0.13
     mane = mane * (shape.mane > 0.05) * ~hard
-    locks = 1 + 0.2 * ripple(body.vertices * (0.35 / height_m))
+    locks = 1 + sum(0.12 * ripple(body.vertices * (repeats / height_m)) for repeats in (0.35, 0.9))
     stands_off = shape.coat_m * fur + length * height_m * shape.mane * _smooth(mane)
     tuft = (shape.tail_tuft > 0.05) * (along < -0.78)
     from_ears = [
@@ -396,8 +458,36 @@ def _bone_maps(body: AnimalBody, shape: QuadrupedShape, legs: np.ndarray) -> np.
             direction = bone_direction(body, name)
             along = np.outer(direction, direction)
             stretch = across * (np.eye(3) - along) + length * along
+            if stem in ("ear1", "ear2"):
+                through = _ear_axis(body, name[-1], name)
+                stretch += (shape.head_size * shape.ear_thickness - across) * np.outer(through, through)
         maps[bone] = carried[bone] @ stretch
     return maps
+
+
+def _without_folds(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray) -> np.ndarray:
+    """Smooth the neck [V,3] of builds so short in it that the skin would lie in rings."""
+    strength = np.clip((_FOLDS_BELOW - shape.neck_length) / 0.2, 0, 1)
+    if not strength:
+        return vertices
+    neck = body.weights[:, [BONE[name] for name in ("spine3", "neck1", "neck2", "neck3")]].sum(1)
+    share = (strength * 0.7 * _smooth(1.5 * neck) * ~body.vertex_parts[:, PART_NAMES.index("horns")])[:, None]
+    around = _neighbours(body)
+    result = vertices.astype(np.float64)
+    for _ in range(_FOLD_ROUNDS):
+        result += share * (around @ result - result)
+    return result.astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _neighbours(body: AnimalBody) -> csr_array:
+    """[V,V] rows whose product with values is the mean of each vertex's neighbours."""
+    here = body.faces.reshape(-1)
+    after = np.roll(body.faces, -1, axis=1).reshape(-1)
+    differ = here != after
+    pairs = np.unique(np.concatenate([[here, after], [after, here]], axis=1)[:, np.tile(differ, 2)], axis=1)
+    count = np.bincount(pairs[0], minlength=len(body.vertices))
+    return csr_array((1 / count[pairs[0]], pairs), (len(count), len(count)))
 
 
 def _factors(stem: str, shape: QuadrupedShape, legs: np.ndarray) -> tuple[float, float]:
@@ -418,8 +508,20 @@ def _factors(stem: str, shape: QuadrupedShape, legs: np.ndarray) -> tuple[float,
     if stem.startswith("neck"):
         return shape.neck_length, shape.neck_girth
     if stem.startswith("tail"):
-        return shape.tail_length, shape.tail_girth
+        return shape.tail_length, shape.tail_girth ** _TAIL_TAPER[TAIL.index(stem)]
     return shape.trunk_length, 1.0
+
+
+@lru_cache(maxsize=32)
+def _ear_axis(body: AnimalBody, end: str, bone: str) -> np.ndarray:
+    """[3] unit: through an ear where it is thinnest, across a bone of it."""
+    share = body.weights[:, [BONE[f"ear1_{end}"], BONE[f"ear2_{end}"]]].sum(1).astype(np.float64)
+    share = share / share.sum()
+    away = body.vertices - share @ body.vertices
+    through = np.linalg.eigh((share[:, None] * away).T @ away)[1][:, 0]
+    direction = bone_direction(body, bone)
+    through = through - (through @ direction) * direction
+    return through / np.linalg.norm(through)
 
 
 def _carriage(body: AnimalBody, shape: QuadrupedShape) -> np.ndarray:
@@ -437,6 +539,7 @@ def _carriage(body: AnimalBody, shape: QuadrupedShape) -> np.ndarray:
         way = bone_direction(body, f"ear1_{end}")
         out = np.degrees(np.arctan2(sign * way[0], way[2]))
         flop = np.array([12.0, sign * max(130.0 - out, 20.0), 0.0]) * shape.ear_flop
+        flop[2] = sign * shape.ear_back_deg
         local[BONE[f"ear1_{end}"]], local[BONE[f"ear2_{end}"]] = 0.4 * flop, 0.6 * flop
     turns = matrix_from_rotvec(np.radians(local))
     for bone, parent in enumerate(PARENTS):

@@ -60,7 +60,7 @@ def test_at_rest_the_dog_has_the_rest_joints_of_its_skeleton_and_no_rotation(ani
     subject = pose_quadruped(animals, QuadrupedShape(), QuadrupedPose())
     offsets = subject.joints_world - subject.joints_world.mean(0)
     assert offsets == pytest.approx(
-        SKELETON.rest_m - SKELETON.rest_m.mean(0), abs=0.009
+        SKELETON.rest_m - SKELETON.rest_m.mean(0), abs=0.014
     )  # the mesh rests with an open mouth, ours is closed
     bent = global_from_local(subject.rotations, SKELETON.parents) @ subject.rotations[0].T
     assert np.abs(bent - np.eye(3)).max() < 0.02
