@@ -1,0 +1,39 @@
+"""COCO keypoints, 2017 (Lin et al., 2014): people in photographs; OKS-AP.
+
+Joints: COCO's 17 are our `coco17`, name for name. Layout: as cocodataset.org unpacks it; HRNet's, with pictures one
+folder deeper, is read as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.benchmarks.benchmark import Benchmark, OpenBenchmark, Request, find
+from trainer.benchmarks.coco_format import SCORES, average_precision, load_annotations, read_instances
+from trainer.benchmarks.joints import skeleton_table
+
+_JOINTS = skeleton_table("coco17")
+
+
+def _open(root: Path, request: Request) -> OpenBenchmark:
+    path = find(root, "coco", f"annotations/person_keypoints_{request.split}.json")
+    images = find(root, "coco", request.split, f"images/{request.split}")
+    content = load_annotations(path, _JOINTS.names)
+    return OpenBenchmark(_JOINTS, lambda left_out: read_instances(content, images, left_out))
+
+
+BENCHMARK = Benchmark(
+    name="coco",
+    title="COCO keypoints 2017",
+    superset="human",
+    joints=_JOINTS,
+    layout=(
+        "annotations/person_keypoints_val2017.json",
+        "val2017/000000000139.jpg ...   (or images/val2017/...)",
+    ),
+    source="https://cocodataset.org/#download: 2017 val images, 2017 train/val annotations",
+    scores=SCORES,
+    open=_open,
+    score=average_precision,
+    splits=("val2017", "train2017"),
+)
