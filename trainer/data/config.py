@@ -64,6 +64,20 @@ class PhotometricConfig(_Section):
     )
 
 
+class CurriculumConfig(_Section):
+    """Which cameras are learned from at first: those in front of the subject, then ever more, then all."""
+
+    azimuth_deg: tuple[Annotated[float, Field(gt=0, le=180)], Annotated[float, Field(gt=0, le=180)]] = Field(
+        (60.0, 180.0), description="Farthest that the camera may stand from the subject's front: at first, in the end."
+    )
+    frames: int = Field(..., ge=1, description="The limit goes from one to the other, linearly, over so many frames.")
+
+    def limit_deg(self, taken: int) -> float:
+        """The limit after `taken` frames of a dataset."""
+        first, last = self.azimuth_deg
+        return first + (last - first) * min(taken / self.frames, 1.0)
+
+
 class DataConfig(_Section):
     """Everything about turning shards into batches."""
 
@@ -80,6 +94,9 @@ class DataConfig(_Section):
     )  # fmt: skip
     background_folder: str | None = Field(
         None, description="Packed shards whose pictures serve as swapped-in backgrounds; None: other samples' own."
+    )
+    curriculum: CurriculumConfig | None = Field(
+        None, description="Leave out synthetic frames whose camera stands too far round the subject, less and less so."
     )
     min_visible_joints: int = Field(4, ge=0, description="Samples whose crop holds fewer joints are left out, counted.")
     pair_min_gap_frames: int = Field(5, ge=1, description="Least distance in source frames of a real pair (x, x').")

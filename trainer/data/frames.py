@@ -9,7 +9,6 @@ it can still be someone's partner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from posecore.codec import decode, decode_image, image_member, read_meta
 from posecore.derived_joints import derive_joints
 from posecore.errors import UserError
 from posecore.sample import OUTSIDE, Sample, Subject, inside_frame
-from posecore.skeleton import Skeleton, joint_map, load_skeleton, rotation_map
+from posecore.skeleton import Skeleton, load_skeleton, rotation_map
 from posecore.transforms import matrix_from_rotation_6d
 from posecore.viewpoint import camera_angles_deg
 from trainer.data.augment import Labels, Warp, centre_warp
@@ -105,21 +104,13 @@ def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
     Raises:
         UserError: the stored skeleton cannot express the trained one.
     """
-    stored = load_skeleton(subject.skeleton)
-    weights = _joint_weights(stored.name, skeleton.name)
-    if np.isnan(weights).any():
-        missing = [skeleton.joints[k] for k in np.flatnonzero(np.isnan(weights).any(axis=1))]
-        raise UserError(
-            f"sample {sample.key}: its skeleton {stored.name} cannot give {skeleton.name}'s {', '.join(missing[:3])}; "
-            f"train a skeleton of the {stored.superset}"
-        )
     joints = derive_joints(subject, skeleton, sample.camera)
     azimuth_deg, elevation_deg = camera_angles_deg(subject, sample.camera)
     return Labels(
         joints_px=joints.joints_px,
         visibility=joints.visibility,
         joints_cam=joints.joints_cam_m,
-        rotations_cam=_rotations_cam(sample, subject, stored, skeleton),
+        rotations_cam=_rotations_cam(sample, subject, load_skeleton(subject.skeleton), skeleton),
         camera_K=sample.camera.K.astype(np.float64),
         box_px=subject.box_px,
         azimuth_deg=azimuth_deg,
@@ -128,16 +119,16 @@ def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:
     )
 
 
+def azimuth_is_within(frame: Frame, limit_deg: float) -> bool:
+    """Whether the camera stands no farther from the subject's front; subjects without a heading always pass."""
+    return frame.labels is None or not abs(frame.labels.azimuth_deg) > limit_deg
+
+
 def num_joints_inside(labels: Labels, warp: Warp) -> int:
     """How many joints a crop holds, of those that the stored picture shows or hides."""
     matrix = warp.matrix
     joints_px = labels.joints_px @ matrix[:, :2].T + matrix[:, 2]
     return int((inside_frame(joints_px, warp.size_px, warp.size_px) & (labels.visibility != OUTSIDE)).sum())
-
-
-@cache
-def _joint_weights(stored: str, trained: str) -> np.ndarray:
-    return joint_map(load_skeleton(stored), load_skeleton(trained))
 
 
 def _rotations_cam(sample: Sample, subject: Subject, stored: Skeleton, skeleton: Skeleton) -> np.ndarray:

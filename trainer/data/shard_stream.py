@@ -24,7 +24,7 @@ import torch
 
 from posecore.errors import UserError
 from trainer.data.config import DataConfig
-from trainer.data.frames import Group
+from trainer.data.frames import Frame, Group
 from trainer.data.shard_source import ShardSource
 
 
@@ -125,6 +125,8 @@ class BatchSequence(torch.utils.data.IterableDataset):
         batch_size: frames in a batch of one rank.
         rank, world_size: this process among those of a distributed training.
         shuffle_buffer: least number of frames in a block of shards, where they are not all in memory.
+        admits: whether a frame may be x, after so many have been taken of its dataset; who is refused is passed over.
+            The number is part of the position, so a curriculum resumes exactly.
     """
 
     def __init__(
@@ -138,8 +140,10 @@ class BatchSequence(torch.utils.data.IterableDataset):
         rank: int,
         world_size: int,
         shuffle_buffer: int,
+        admits: Callable[[Frame, int], bool] | None = None,
     ) -> None:
         super().__init__()
+        self._admits = admits or _admit_all
         self.sources = sources
         self._shares = np.asarray(shares, float) / sum(shares)
         self._make, self._collate = make, collate
@@ -166,7 +170,7 @@ class BatchSequence(torch.utils.data.IterableDataset):
         workers, worker_id = (1, 0) if worker is None else (worker.num_workers, worker.id)
         places = self.position["datasets"]
         walks = [
-            _Walk(source, place, self._seed, self._shuffle_buffer)
+            _Walk(source, place, self._seed, self._shuffle_buffer, self._admits)
             for source, place in zip(self.sources, places, strict=True)
         ]
         number = 0
@@ -191,8 +195,16 @@ class BatchSequence(torch.utils.data.IterableDataset):
 class _Walk:
     """An endless walk through one dataset, from a place on."""
 
-    def __init__(self, source: ShardSource, place: dict[str, Any], seed: int, shuffle_buffer: int) -> None:
+    def __init__(
+        self,
+        source: ShardSource,
+        place: dict[str, Any],
+        seed: int,
+        shuffle_buffer: int,
+        admits: Callable[[Frame, int], bool],
+    ) -> None:
         self.source = source
+        self._admits = admits
         self.taken = place["taken"]
         self._seed, self._shuffle_buffer = seed, shuffle_buffer
         self._pass, self._block, self._place = place["pass"], place["block"], place["place"]
@@ -220,10 +232,14 @@ class _Walk:
         Raises:
             UserError: a shard is damaged, or a whole pass found no usable frame.
         """
-        while self._items is None or self._place >= len(self._items):
-            self._step_on()
-        group, index = self._items[self._place]
-        self._place += 1
+        is_admitted = False
+        while not is_admitted:
+            while self._items is None or self._place >= len(self._items):
+                self._step_on()
+            group, index = self._items[self._place]
+            self._place += 1
+            is_admitted = self._admits(group[index], self.taken)
+        self._found_any = True
         self.taken += 1
         return Item(group, index, Chance(self._seed, self._pass, group[index].key))
 
@@ -240,7 +256,6 @@ class _Walk:
         if self._block + 1 < len(self._blocks):
             self.source.fetch_ahead(self._blocks[self._block + 1])
         self._items = self._shuffled(self._blocks[self._block])
-        self._found_any |= bool(self._items)
 
     def _own_buffer(self) -> int:
         return 0 if self.source.is_cached else self._shuffle_buffer
@@ -274,6 +289,10 @@ class _Walk:
 
     def _rng(self, purpose: bytes, *more: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, self._pass, zlib.crc32(purpose), *more])
+
+
+def _admit_all(frame: Frame, taken: int) -> bool:
+    return True
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -18,6 +18,7 @@ from posecore.skeleton import Skeleton
 from trainer.data.backgrounds import load_backgrounds
 from trainer.data.batch import Batch
 from trainer.data.config import CropConfig, DataConfig
+from trainer.data.frames import Frame, azimuth_is_within
 from trainer.data.pairs import Pair, collate_pairs, evaluation_pair, framed_pose, labelled_pair, real_pair
 from trainer.data.shard_source import ShardSource
 from trainer.data.shard_stream import BatchSequence, Item, Stream
@@ -45,8 +46,13 @@ def synthetic_stream(
     def make(item: Item) -> Pair:
         return labelled_pair(item.group, item.index, item.chance, skeleton, data, backgrounds)
 
+    def admits(frame: Frame, taken: int) -> bool:
+        return data.curriculum is None or azimuth_is_within(frame, data.curriculum.limit_deg(taken))
+
     size, buffer = data.synthetic_batch_size, data.shuffle_buffer
-    return Stream(BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer), data)
+    return Stream(
+        BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer, admits), data
+    )
 
 
 def real_stream(datasets: Datasets, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1) -> Stream:

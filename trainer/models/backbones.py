@@ -42,8 +42,11 @@ class LibraryBackbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.train()
-        with torch.no_grad():
-            maps = self.network(torch.zeros(1, 3, image_size, image_size))
+        try:
+            with torch.no_grad():
+                maps = self.network(torch.zeros(1, 3, image_size, image_size))
+        except (AssertionError, RuntimeError) as error:
+            raise UserError(f"model.encoder.model={model} does not take {image_size} px: {error}") from None
         levels = {image_size >> level + 1: level for level in range(MAX_LEVELS)}
         places = {levels[m.shape[-1]]: place for place, m in enumerate(maps) if m.shape[-1] in levels}
         if missing := {1, 2, 3} - set(places):

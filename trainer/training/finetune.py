@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.data.streams import load_evaluation_set, real_stream
+from trainer.data.streams import real_stream
 from trainer.models.discriminator import ReplayPool
 from trainer.models.layers import resized
 from trainer.models.pose_head import Pose2D
@@ -31,7 +31,7 @@ from trainer.training.losses import (
     reprojection_loss,
     subject_weight,
 )
-from trainer.training.pretrain import Pretrain, TimedStream, blend_at, supervised_terms, weights_size
+from trainer.training.pretrain import Pretrain, blend_at, held_out_set, supervised_terms, weights_size
 
 BALANCE_EVERY = 10
 """Steps between measurements of the adversarial gradient against the perceptual one."""
@@ -46,14 +46,8 @@ class Finetune(Pretrain):
         super().__init__(trainee, folders)
         fabric, data = trainee.fabric, self.config.data
         place = (fabric.global_rank, fabric.world_size)
-        self.streams["real"] = TimedStream(real_stream(folders.real, data, self.config.seed + 2, *place))
-        self.held_out_real = load_evaluation_set(
-            folders.held_out_real or folders.real,
-            self.skeleton,
-            data.input_size_px,
-            crop=data.real_crop,
-            max_samples=self.config.schedule.gauge_samples,
-        )
+        self.streams["real"] = real_stream(folders.real, data, self.config.seed + 2, *place)
+        self.held_out_real = held_out_set(trainee, folders.held_out_real or folders.real, data.real_crop)
         self.pool = ReplayPool(self.config.model.discriminator.replay)
         self.adversarial_weight = 0.0
         self.error_before: float | None = None

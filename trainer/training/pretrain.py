@@ -6,8 +6,7 @@ pairs): before, their gradient is noise.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch
-from trainer.data.shard_stream import Stream
+from trainer.data.config import CropConfig
 from trainer.data.streams import load_evaluation_set, pose_prior_stream, synthetic_stream
 from trainer.models.features import Features
 from trainer.models.layers import resized
@@ -48,19 +47,11 @@ class Pretrain:
         place = (fabric.global_rank, fabric.world_size)
         data = self.config.data
         self.streams = {
-            "synthetic": TimedStream(synthetic_stream(folders.synthetic, self.skeleton, data, seed, *place)),
-            "prior": TimedStream(pose_prior_stream(folders.synthetic, self.skeleton, data, seed + 1, *place)),
+            "synthetic": synthetic_stream(folders.synthetic, self.skeleton, data, seed, *place),
+            "prior": pose_prior_stream(folders.synthetic, self.skeleton, data, seed + 1, *place),
         }
-        self.held_out = load_evaluation_set(
-            folders.held_out or folders.synthetic,
-            self.skeleton,
-            data.input_size_px,
-            crop=data.crop,
-            max_samples=self.config.schedule.gauge_samples,
-        )
-        features = self.config.losses.features
-        self.perceptual = PerceptualLoss(Features(features.name, features.levels, features.weights))
-        self.perceptual.to(trainee.device)
+        self.held_out = held_out_set(trainee, folders.held_out or folders.synthetic, data.crop)
+        self.perceptual = make_perceptual_loss(trainee)
         self.pictures_teach = False
 
     def pose_head_losses(self) -> StepLosses:
@@ -111,14 +102,14 @@ class Pretrain:
         return {"perceptual": {"norms": self.perceptual.norms}}
 
     def values(self) -> dict[str, Any]:
-        streams = {name: stream.stream.state_dict() for name, stream in self.streams.items()}
+        streams = {name: stream.state_dict() for name, stream in self.streams.items()}
         return {"streams": streams, "pictures_teach": self.pictures_teach}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
         self.pictures_teach = values["pictures_teach"]
         for name, stream in self.streams.items():
-            stream.stream.load_state_dict(values["streams"][name])
+            stream.load_state_dict(values["streams"][name])
 
     def _prior_drawings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Poses of the prior, varied, [D, K, 2] under the drawing's names, and their spoilt drawings [D, C, s, s]."""
@@ -142,6 +133,24 @@ class Pretrain:
         # Rounding may tell processes apart, and one that went its own way would hang the others.
         self.pictures_teach = self.trainee.fabric.broadcast(teaches)
         values["pictures_teach"] = float(self.pictures_teach)
+
+
+def held_out_set(trainee: Trainee, folder: str, crop: CropConfig) -> list[Batch]:
+    """The batches that a stage is gauged on: some of a dataset's frames, evenly spread, cropped without chance."""
+    config = trainee.config
+    return load_evaluation_set(
+        folder,
+        trainee.skeleton,
+        config.data.input_size_px,
+        crop=crop,
+        max_samples=config.schedule.gauge_samples,
+    )
+
+
+def make_perceptual_loss(trainee: Trainee) -> PerceptualLoss:
+    """The perceptual loss that a stage's configuration asks for, on its device."""
+    features = trainee.config.losses.features
+    return PerceptualLoss(Features(features.name, features.levels, features.weights)).to(trainee.device)
 
 
 def supervised_terms(
@@ -181,23 +190,6 @@ def blend_at(progress: float, config: TrainConfig) -> float:
 def weights_size(output: PoseOutput) -> int:
     """Side of the reconstruction, at which pixels are weighed."""
     return output.reconstruction.shape[-1]
-
-
-class TimedStream:
-    """A stream that counts the seconds its reader waits."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.waited_s = 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        begin = time.perf_counter()
-        item = next(self.stream)
-        self.waited_s += time.perf_counter() - begin
-        return item
 
 
 def inside_frame(joints: torch.Tensor) -> torch.Tensor:

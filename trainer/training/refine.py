@@ -10,21 +10,19 @@ import numpy as np
 import torch
 
 from posecore.errors import UserError
-from trainer.data.streams import load_evaluation_set, real_stream
-from trainer.models.features import Features
+from trainer.data.streams import real_stream
 from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel
 from trainer.training import gauges
 from trainer.training.folders import Folders
 from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
-    PerceptualLoss,
     consistency_loss,
     huber,
     near_drawing,
     subject_weight,
 )
-from trainer.training.pretrain import TimedStream
+from trainer.training.pretrain import held_out_set, make_perceptual_loss
 
 REFINED_NETWORKS = ("encoder", "image_renderer")
 
@@ -41,19 +39,9 @@ class Refine:
     def __init__(self, trainee: Trainee, folders: Folders) -> None:
         self.trainee, self.config, self.skeleton = trainee, trainee.config, trainee.skeleton
         fabric, data = trainee.fabric, trainee.config.data
-        self.stream = TimedStream(
-            real_stream(folders.real, data, self.config.seed, fabric.global_rank, fabric.world_size)
-        )
-        self.held_out_real = load_evaluation_set(
-            folders.held_out_real or folders.real,
-            self.skeleton,
-            data.input_size_px,
-            crop=data.real_crop,
-            max_samples=self.config.schedule.gauge_samples,
-        )
-        features = self.config.losses.features
-        self.perceptual = PerceptualLoss(Features(features.name, features.levels, features.weights))
-        self.perceptual.to(trainee.device)
+        self.stream = real_stream(folders.real, data, self.config.seed, fabric.global_rank, fabric.world_size)
+        self.held_out_real = held_out_set(trainee, folders.held_out_real or folders.real, data.real_crop)
+        self.perceptual = make_perceptual_loss(trainee)
         self.start = copy.deepcopy(trainee.ema.module).eval()
 
     def pose_head_losses(self) -> StepLosses:
@@ -101,9 +89,9 @@ class Refine:
         return {"perceptual": {"norms": self.perceptual.norms}, "start": self.start.state_dict()}
 
     def values(self) -> dict[str, Any]:
-        return {"streams": {"real": self.stream.stream.state_dict()}}
+        return {"streams": {"real": self.stream.state_dict()}}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
         self.start.load_state_dict(tensors("start"))
-        self.stream.stream.load_state_dict(values["streams"]["real"])
+        self.stream.load_state_dict(values["streams"]["real"])
