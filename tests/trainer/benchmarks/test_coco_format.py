@@ -8,6 +8,8 @@ import pytest
 from posecore.errors import UserError
 from trainer.benchmarks import ap10k, coco
 
+pytest.importorskip("pycocotools")
+
 COCO17 = list(coco.BENCHMARK.joints.names)
 
 

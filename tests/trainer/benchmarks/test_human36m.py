@@ -3,13 +3,14 @@
 from fractions import Fraction
 
 import av
-import cdflib.cdfwrite
 import numpy as np
 import pytest
 
 from posecore.errors import UserError
 from trainer.benchmarks.human36m import BENCHMARK, JOINTS_17, action_of
 from trainer.benchmarks.pictures import PictureReader
+
+cdfwrite = pytest.importorskip("cdflib.cdfwrite")
 
 CAMERA_K = np.array([[1145.0, 0, 512.5], [0, 1143.8, 515.5], [0, 0, 1]])
 FRAMES = 6
@@ -26,7 +27,7 @@ def poses(seed):
 def write_cdf(path, pose):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = pose.reshape(1, len(pose), -1)
-    file = cdflib.cdfwrite.CDF(path, cdf_spec={"Majority": "row_major"})
+    file = cdfwrite.CDF(path, cdf_spec={"Majority": "row_major"})
     spec = {
         "Variable": "Pose",
         "Data_Type": 45,

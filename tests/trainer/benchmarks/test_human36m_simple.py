@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from posecore.errors import UserError
 from trainer.benchmarks.human36m_simple import BENCHMARK
 from trainer.benchmarks.pictures import PictureReader
+
+savemat = pytest.importorskip("scipy.io").savemat
 
 FOLDERS = {"Waiting 1.54138969": (9, 10, 100), "Walking.55011271": (1,), "Eating.54138969": (1,)}
 

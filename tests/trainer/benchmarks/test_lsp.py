@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from posecore.errors import UserError
 from trainer.benchmarks.lsp import LSP, LSPET
+
+savemat = pytest.importorskip("scipy.io").savemat
 
 RIGHT_HIP, LEFT_SHOULDER = 2, 9
 

@@ -1,11 +1,12 @@
 """MPI-INF-3DHP's test set: HDF5 annotations, valid frames, PCK and AUC of the universal skeleton."""
 
-import h5py
 import numpy as np
 import pytest
 
 from posecore.errors import UserError
 from trainer.benchmarks.mpi_inf_3dhp import BENCHMARK
+
+h5py = pytest.importorskip("h5py")
 
 CAMERA_K = np.array([[1500.0, 0, 1024], [0, 1500.0, 1024], [0, 0, 1]])
 NAMES = list(BENCHMARK.joints.names)

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from posecore.errors import UserError
 from trainer.benchmarks.mpii import BENCHMARK
+
+savemat = pytest.importorskip("scipy.io").savemat
 
 NAMES = list(BENCHMARK.joints.names)
 

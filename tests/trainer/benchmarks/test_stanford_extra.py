@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from pycocotools import mask as rle
 
 from posecore.errors import UserError
 from trainer.benchmarks.stanford_extra import BENCHMARK
+
+rle = pytest.importorskip("pycocotools.mask")
 
 WIDTH, HEIGHT = 80, 60
 

@@ -17,6 +17,8 @@ from trainer.evaluation import benchmark as module
 from trainer.evaluation.benchmark import BenchmarkOptions, evaluate_benchmark, make_request, print_benchmark
 from trainer.training.checkpoint import LoadedModel
 
+pytest.importorskip("pycocotools")
+
 WIDTH, HEIGHT = 160, 120
 COCO17 = list(find_benchmark("coco").joints.names)
 
