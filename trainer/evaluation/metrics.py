@@ -46,6 +46,8 @@ class Poses:
     """What belongs together (scene, clip) and is drawn together by the bootstrap; None: each subject by itself."""
     visibility: np.ndarray | None = None
     """[N, K] 0..3 as posecore.sample counts; None where the data do not tell so finely. At 0 the truth is known."""
+    keys: tuple[str, ...] | None = None
+    """Of the samples."""
     species: tuple[str, ...] | None = None
     azimuth_deg: np.ndarray | None = None
     """[N] of the camera, as posecore.viewpoint has it; NaN where the subject has no heading."""

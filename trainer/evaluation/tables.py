@@ -17,7 +17,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from posecore.errors import UserError
-from posecore.sample import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
+from posecore.overlay import VISIBILITY_WORDS
 from posecore.skeleton import Skeleton
 from trainer.evaluation.bootstrap import Bootstrap, draw_clusters
 from trainer.evaluation.metrics import (
@@ -42,12 +42,6 @@ AZIMUTH_EDGES_DEG = (0, 30, 60, 90, 120, 150, 180)
 """Of the camera's angle from the subject's front, to either side: below 30 it sees the face, above 150 the back."""
 ELEVATION_EDGES_DEG = (-90, -30, -15, 0, 15, 30, 45, 60, 90)
 CONFIDENCE_EDGES = tuple(np.linspace(0, 1, 11).round(1).tolist())
-VISIBILITY_WORDS = {
-    OUTSIDE: "outside the frame",
-    HIDDEN_BY_OTHER: "hidden by something else",
-    HIDDEN_BY_SELF: "hidden by the subject itself",
-    VISIBLE: "visible",
-}
 UNKNOWN = "unknown"
 
 
@@ -89,7 +83,7 @@ def break_down(poses: Poses, skeleton: Skeleton, resamples: int = 200, seed: int
         everywhere = replace(poses, weight=np.ones_like(poses.weight), visible=np.ones_like(poses.visible))
         told = {"error_pct", *PCK_THRESHOLDS, "mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm"}
         values = {name: v for name, v in per_joint_metrics(everywhere, skeleton).items() if name in told}
-        keys = [str(level) for level in VISIBILITY_WORDS]
+        keys = [str(level) for level in sorted(VISIBILITY_WORDS)]
         result["by_visibility"] = _rows("num_joints", keys, poses.visibility.astype(int), draws, values)
     own = np.broadcast_to(np.arange(skeleton.num_joints), poses.weight.shape)
     result["by_joint"] = _rows("num_joints", skeleton.joints, np.where(poses.weight > 0, own, -1), draws, joints)

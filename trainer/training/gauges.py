@@ -77,6 +77,7 @@ def collect_answers(model: PoseModel, batches: Iterable[Batch], device: torch.de
         image_size_px=size,
         # A scene's frames belong together; keys are scene-frame-view.
         groups=tuple(key.split("-")[0] for key in keys),
+        keys=tuple(keys),
         species=tuple(species),
     )
     return head, replace(head, joints_px=np.concatenate(reprojected))

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from posecore.errors import UserError
+from trainer.config import override_config
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.report import write_report
+from trainer.training.checkpoint import load_model, save_checkpoint
 
 
 class _Page(HTMLParser):
@@ -41,7 +43,7 @@ def finished_run(untrained_run, tmp_path_factory):
     lines = []
     for step in range(5, 60, 5):
         lines.append({"step": step, "kind": "train", "seconds": step, "joints_2d": 9 / step, "perceptual": None})
-        lines[-1] |= {"bones": 0.1, "images_per_s": 30.0}
+        lines[-1] |= {"bones": 0.1, "images_per_s": 30.0, "gradient_bones": None}
         gauge = {"error_pct": 20 - step / 5, "error_pct_min": 18 - step / 5, "mean_pose_pct": 17.0}
         gauge |= {"right": 1.0, "shuffled": 1.0 + step / 100, "blank": 1.1 + step / 100}
         lines.append({"step": step, "kind": "gauge", "seconds": step, **gauge})
@@ -71,23 +73,50 @@ def test_the_page_needs_nothing_from_outside(full_page):
 
 def test_every_picture_and_curve_is_described(full_page):
     assert all(image["alt"].strip() for image in _Page(full_page).images)
-    assert full_page.count("<svg") == full_page.count('role="img"') == 6
+    # Two gauges, two losses and a speed; the page's title for each reader of the screen says what they show.
+    assert full_page.count("<svg") == full_page.count('role="img"') == 5
+    assert 'aria-label="bones over images seen: pre from 0.1 to 0.1; ft from 0.1 to 0.1."' in full_page
 
 
 def test_all_sections_are_there(full_page):
     headings = " | ".join(_Page(full_page).headings)
     for part in (
-        "What it is taught on",
-        "Pretraining: pre",
-        "Pretraining: ft",
-        "depend on the pose",
+        "pre, ft",
         "Numbers",
-        "real frames",
+        "Learning",
+        "Where it is right",
+        "Best and worst",
+        "What it is judged on",
+        "From the first to the last step",
+        "depend on the pose",
+        "On real frames",
     ):
         assert part in headings
     assert "mean pose" in full_page
     assert "PA-MPJPE" in full_page
     assert "prefers-color-scheme: dark" in full_page
+
+
+def test_the_worst_sample_is_named_and_stands_first(full_page, painted_dataset):
+    (worst,) = [image["alt"] for image in _Page(full_page).images if image["alt"].startswith("Worst samples of ft")]
+    errors = [float(part.split("%")[0]) for part in worst.split(": ", 1)[1].split(", ")]
+    assert errors == sorted(errors, reverse=True)
+    assert "% off: 0000" in worst
+
+
+def test_settings_are_shown_where_the_runs_differ(finished_run, tmp_path):
+    other = tmp_path / "wide"
+    shutil.copytree(finished_run, other)
+    weights = load_model(other).model.state_dict()
+    config = override_config(load_model(other).config, ("losses.bones=7.5",))
+    save_checkpoint(other, 2, config, {"model": weights, "ema": weights}, {}, {}, keep=1)
+    write_report([finished_run, other], tmp_path / "two.html")
+    write_report([other], tmp_path / "one.html")
+    row = (tmp_path / "two.html").read_text().split('<th scope="row">losses.bones</th>')[1].split("</tr>")[0]
+    assert "<td>7.5</td>" in row and "<td>0.05</td>" in row
+    assert "setting that differs" in (tmp_path / "two.html").read_text()
+    assert "losses.data" not in (tmp_path / "two.html").read_text()
+    assert "setting that differs" not in (tmp_path / "one.html").read_text()
 
 
 def test_the_ink_of_curves_follows_the_page(full_page):
@@ -110,14 +139,14 @@ def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painte
     write_report([run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "12.3%" in page
-    assert "What it is taught on" in page
+    assert "What it is judged on" in page
 
 
 def test_what_is_not_known_is_left_out(untrained_run, tmp_path):
     write_report([untrained_run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "Numbers" not in page
-    assert "<svg" not in page
+    assert "error, % of the crop" not in page
+    assert "Learning" not in page and "<svg" not in page
     assert ">nan" not in page.lower()
 
 
