@@ -38,6 +38,7 @@ def draw_skeleton(
     skeleton: Skeleton,
     visibility: np.ndarray | None = None,
     thickness: int | None = None,
+    opacity: np.ndarray | None = None,
 ) -> np.ndarray:
     """A copy of the image with the skeleton drawn in.
 
@@ -46,10 +47,13 @@ def draw_skeleton(
         joints_px: [J, 2] pixels; NaN joints and their edges are left out.
         visibility: [J] of posecore.sample, or None to draw all joints as visible.
         thickness: of the lines in pixels; by default it grows with the image.
+        opacity: [J] 0..1, how much each joint covers the image (an edge: the lesser of its ends); None covers it.
     """
-    canvas = np.ascontiguousarray(image).copy()
     thickness = thickness or max(1, round(min(image.shape[:2]) / 160))
     known = np.isfinite(joints_px).all(axis=1)
+    if opacity is not None and known.any():
+        return _draw_faded(image, joints_px, skeleton, visibility, thickness, np.where(known, opacity, 0.0))
+    canvas = np.ascontiguousarray(image).copy()
     for a, b in skeleton.edges:
         if known[a] and known[b]:
             side = skeleton.side(b) if skeleton.side(b) != "centre" else skeleton.side(a)
@@ -69,6 +73,41 @@ def draw_skeleton(
         else:
             ring = HIDDEN_BY_OTHER_COLOUR if level == HIDDEN_BY_OTHER else colour
             cv2.circle(canvas, centre, radius + 2**_SHIFT, ring, 1, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def _draw_faded(
+    image: np.ndarray,
+    joints_px: np.ndarray,
+    skeleton: Skeleton,
+    visibility: np.ndarray | None,
+    thickness: int,
+    opacity: np.ndarray,
+) -> np.ndarray:
+    """The whole skeleton drawn once, then let through by a mask of how opaque each of its lines and dots is."""
+    canvas = np.ascontiguousarray(image).copy()
+    height, width = canvas.shape[:2]
+    reach = 3 * thickness + 4
+    known = np.isfinite(joints_px).all(axis=1)
+    low = np.clip(np.floor(joints_px[known].min(axis=0)) - reach, 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(joints_px[known].max(axis=0)) + reach, 0, [width, height]).astype(int)
+    part = canvas[low[1] : high[1], low[0] : high[0]]
+    if not part.size:
+        return canvas
+    local = joints_px - low
+    drawn = draw_skeleton(part, local, skeleton, visibility, thickness)
+    cover = np.zeros(part.shape[:2], np.float32)
+    # Faint first: where lines cross, the surer one is on top.
+    for a, b in sorted(skeleton.edges, key=lambda edge: min(opacity[list(edge)])):
+        if known[a] and known[b]:
+            ends = [_fixed_point(local[joint]) for joint in (a, b)]
+            cv2.line(cover, *ends, float(min(opacity[a], opacity[b])), thickness + 2, cv2.LINE_8, _SHIFT)
+    for joint in sorted(np.flatnonzero(known), key=opacity.__getitem__):
+        cv2.circle(
+            cover, _fixed_point(local[joint]), round((thickness + 2.6) * 2**_SHIFT), float(opacity[joint]), -1,
+            cv2.LINE_8, _SHIFT,
+        )  # fmt: skip
+    part[:] = np.round(part + cover[..., None] * (drawn.astype(np.float32) - part)).astype(np.uint8)
     return canvas
 
 

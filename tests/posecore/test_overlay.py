@@ -65,3 +65,19 @@ def test_labels_stand_under_their_pictures_and_leave_those_alone() -> None:
 def test_the_legend_fits_any_width() -> None:
     wide, narrow = legend(1200), legend(200)
     assert wide.shape[1] == 1200 and narrow.shape[1] == 200 and narrow.shape[0] > 3 * wide.shape[0]
+
+
+def test_an_unsure_joint_lets_the_picture_through() -> None:
+    skeleton = load_skeleton("h36m17")
+    joints = np.full((17, 2), np.nan)
+    hip, knee, ankle = (skeleton.index(f"left_{name}") for name in ("hip", "knee", "ankle"))
+    joints[[hip, knee, ankle]] = [[20, 10], [20, 50], [20, 90]]
+    ground = np.full((100, 40, 3), 100, np.uint8)
+    opacity = np.zeros(17)
+    opacity[[hip, knee, ankle]] = [1.0, 1.0, 0.5]
+    drawn = draw_skeleton(ground, joints, skeleton, thickness=3, opacity=opacity)
+    plain = draw_skeleton(ground, joints, skeleton, thickness=3)
+    assert np.array_equal(drawn[30, 20], plain[30, 20])  # the thigh's ends are both sure
+    halfway = (plain[70, 20].astype(int) + 100) / 2
+    assert np.abs(drawn[70, 20] - halfway).max() <= 1  # the shank is as faint as its ankle
+    assert np.array_equal(drawn[:, :10], ground[:, :10])

@@ -2,20 +2,24 @@
 
 BVH axes: x to the subject's left in the rest pose, y up, z the way it faces; centimetres; angles in degrees, order Z
 X Y. A joint's rotation moves what hangs below it, as in the project's own forward kinematics, so rotations carry over
-without change. The root moves parallel to the picture only: one camera does not tell how far away it is.
+without change. Bones have the subject's own predicted lengths, the typical ones of the clip. The root moves parallel
+to the picture only: one camera does not tell how far away it is. The clip begins over the origin, and its lowest joint
+is on the floor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from posecore.dataset import write_atomically
 from posecore.errors import UserError
 from posecore.skeleton import Skeleton, load_skeleton
-from posecore.transforms import matrix_from_rotation_6d
-from trainer.prediction.predict import Prediction
+from posecore.transforms import matrix_from_rotation_6d, rotation_6d_from_matrix
+from trainer.prediction.predictor import Prediction
 
 _BVH_FROM_TEMPLATE = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # template: z up, facing -y
 _BVH_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])  # camera: y down, z forward
@@ -23,10 +27,10 @@ _CM_PER_M = 100.0
 
 
 def write_bvh(path: Path, predictions: Sequence[Prediction], rate: float = 25.0) -> None:
-    """Write the frames of one clip, in order, as one motion.
+    """Write the frames of one subject in one clip as one motion.
 
     Args:
-        predictions: of one subject, in the trained skeleton (another one carries no rotations).
+        predictions: in order, evenly spaced (`at_even_rate`), in the trained skeleton (another has no rotations).
         rate: frames a second.
 
     Raises:
@@ -40,14 +44,45 @@ def write_bvh(path: Path, predictions: Sequence[Prediction], rate: float = 25.0)
         )
     skeleton = load_skeleton(predictions[0].skeleton)
     order = _depth_first(skeleton)
-    lines = ["HIERARCHY", *_hierarchy(skeleton, order[0], 0), "MOTION"]
+    lines = ["HIERARCHY", *_hierarchy(skeleton, _offsets_cm(predictions, skeleton), order[0], 0), "MOTION"]
     lines += [f"Frames: {len(predictions)}", f"Frame Time: {1 / rate:.6f}"]
-    for prediction in predictions:
+    for prediction, root_cm in zip(predictions, _root_path_cm(predictions), strict=True):
         angles = euler_zxy_deg(_local_rotations(prediction, skeleton))
-        values = [*_root_position_cm(prediction), *angles[order].ravel()]
+        values = [*root_cm, *angles[order].ravel()]
         lines.append(" ".join(f"{value:.4f}" for value in values))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def at_even_rate(predictions: Sequence[Prediction], rate: float) -> list[Prediction]:
+    """The motion of one subject at even steps from its first prediction to its last, as BVH wants it.
+
+    Between two predictions, across a gap or where the video's own rate varies, everything moves evenly.
+    """
+    predictions = sorted(predictions, key=lambda prediction: prediction.time_s)
+    times_s = np.array([prediction.time_s for prediction in predictions])
+    count = round((times_s[-1] - times_s[0]) * rate) + 1
+    moments = times_s[0] + np.arange(count) / rate
+    after = np.clip(np.searchsorted(times_s, moments, side="right"), 1, max(len(times_s) - 1, 1))
+    even = []
+    for frame, (moment, later) in enumerate(zip(moments, after, strict=True)):
+        one, other = predictions[later - 1], predictions[min(later, len(predictions) - 1)]
+        span = other.time_s - one.time_s
+        share = float(np.clip((moment - one.time_s) / span, 0, 1)) if span > 0 else 0.0
+        rotations = one.rotations
+        if rotations is not None and other.rotations is not None:
+            rotations = rotation_6d_from_matrix(matrix_from_rotation_6d(_mix(rotations, other.rotations, share)))
+        even.append(
+            replace(
+                one,
+                frame=frame,
+                time_s=float(moment),
+                keypoints=_mix(one.keypoints, other.keypoints, share),
+                joints_cam_m=_mix(one.joints_cam_m, other.joints_cam_m, share),
+                rotations=rotations,
+            )
+        )
+    return even
 
 
 def euler_zxy_deg(rotations: np.ndarray) -> np.ndarray:
@@ -73,15 +108,31 @@ def _local_rotations(prediction: Prediction, skeleton: Skeleton) -> np.ndarray:
     return turned
 
 
-def _root_position_cm(prediction: Prediction) -> np.ndarray:
-    """[3] place of the root parallel to the picture, from the picture's corner, at the scale that fits 3D to 2D
-    best."""
-    pixels, metres = prediction.keypoints[:, :2], prediction.joints_cam_m[:, :2]
-    from_root = pixels - pixels.mean(axis=0)
-    spread = metres - metres.mean(axis=0)
-    px_per_m = max(float((from_root * spread).sum()), 1e-9) / max(float((spread**2).sum()), 1e-9)
-    root_px = pixels.mean(axis=0) - px_per_m * metres.mean(axis=0)
-    return _CM_PER_M * _BVH_FROM_CAMERA @ [*(root_px / px_per_m), 0.0]
+def _offsets_cm(predictions: Sequence[Prediction], skeleton: Skeleton) -> np.ndarray:
+    """[K, 3] from the parent, in BVH axes, at rest: the template's directions, the clip's median lengths."""
+    parents = [joint if parent < 0 else parent for joint, parent in enumerate(skeleton.parents)]
+    joints = np.stack([prediction.joints_cam_m for prediction in predictions])
+    lengths = np.median(np.linalg.norm(joints - joints[:, parents], axis=2), axis=0)
+    rest = skeleton.rest_m - skeleton.rest_m[parents]
+    directions = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
+    return _CM_PER_M * (directions * lengths[:, None]) @ _BVH_FROM_TEMPLATE.T
+
+
+def _root_path_cm(predictions: Sequence[Prediction]) -> np.ndarray:
+    """[T, 3] places of the root parallel to the picture, at the one scale that fits the clip's 3D to its 2D best."""
+    pixels = np.stack([prediction.keypoints[:, :2] for prediction in predictions])
+    metres = np.stack([prediction.joints_cam_m for prediction in predictions])
+    from_middle = pixels - pixels.mean(axis=1, keepdims=True)
+    spread = metres[..., :2] - metres[..., :2].mean(axis=1, keepdims=True)
+    px_per_m = max(float((from_middle * spread).sum()), 1e-9) / max(float((spread**2).sum()), 1e-9)
+    place = pixels.mean(axis=1) / px_per_m - metres[..., :2].mean(axis=1)
+    path = np.concatenate([place, np.zeros((len(place), 1))], axis=1) @ _BVH_FROM_CAMERA.T
+    lowest = (path[:, 1:2] - metres[..., 1]).min()
+    return _CM_PER_M * (path - [path[0, 0], lowest, 0.0])
+
+
+def _mix(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    return (1 - share) * one + share * other
 
 
 def _depth_first(skeleton: Skeleton) -> list[int]:
@@ -93,13 +144,10 @@ def _depth_first(skeleton: Skeleton) -> list[int]:
     return below(skeleton.parents.index(-1))
 
 
-def _hierarchy(skeleton: Skeleton, joint: int, depth: int) -> list[str]:
+def _hierarchy(skeleton: Skeleton, offsets_cm: np.ndarray, joint: int, depth: int) -> list[str]:
     indent = "\t" * depth
     is_root = skeleton.parents[joint] < 0
-    offset = np.zeros(3)
-    if not is_root:
-        rest = skeleton.rest_m[joint] - skeleton.rest_m[skeleton.parents[joint]]
-        offset = _CM_PER_M * _BVH_FROM_TEMPLATE @ rest
+    offset = offsets_cm[joint]
     channels = (
         "6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"
         if is_root
@@ -113,7 +161,7 @@ def _hierarchy(skeleton: Skeleton, joint: int, depth: int) -> list[str]:
     ]
     children = _children(skeleton, joint)
     for child in children:
-        lines += _hierarchy(skeleton, child, depth + 1)
+        lines += _hierarchy(skeleton, offsets_cm, child, depth + 1)
     if not children:
         # A leaf needs an end for programs to draw a bone; a stub along its own bone.
         stub = 0.3 * offset if np.linalg.norm(offset) > 0 else np.array([0.0, 5.0, 0.0])

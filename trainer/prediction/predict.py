@@ -1,390 +1,253 @@
-"""Poses for pictures and video that nobody labelled: PosePredictor, JSON predictions, overlays.
+"""From files to files: pictures and video in; JSON, tables, BVH and overlays out.
 
-A prediction is judged in the picture it came from: keypoints are in its pixels, (0, 0) the outer corner of the top-
-left one. 3D joints have camera axes (x right, y down, z forward), metres at the scale of the template, the root at 0:
-one picture tells neither the distance nor the true size. Rotations are local in 6D form, from the rest pose; the
-root's is in camera axes.
+Everything is read once in a stream and predicted in batches; predictions are small and kept, pixels are not. Movement,
+where boxes come from it, is looked for in a reading before; overlays are drawn in a reading after.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Iterator
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import av.error
-import cv2
-import numpy as np
-import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from posecore.codec import decode_image, encode_image, image_member
-from posecore.dataset import MANIFEST_NAME, iterate_dataset
 from posecore.errors import UserError
-from posecore.overlay import contact_sheet, draw_skeleton
-from posecore.skeleton import Skeleton, joint_map, load_skeleton
-from posecore.transforms import local_from_global, rotation_6d_from_matrix
-from trainer.data.augment import centre_warp, warp_image
-from trainer.data.config import CropConfig
-from trainer.training.checkpoint import LoadedModel, load_model
+from posecore.skeleton import load_skeleton
+from trainer.prediction.box_files import MIN_SCORE, BoxFile, read_box_file
+from trainer.prediction.boxes import Finder, IdKeeper, from_alpha, inside_picture, whole_picture
+from trainer.prediction.bvh import at_even_rate, write_bvh
+from trainer.prediction.formats import Seen, by_clip, write_coco, write_dlc, write_json, write_table
+from trainer.prediction.motion_boxes import find_motion_boxes
+from trainer.prediction.overlay import check_overlay, write_overlay
+from trainer.prediction.pictures import Picture, Source, Subject, find_sources, frame_rate, num_pictures, read_pictures
+from trainer.prediction.predictor import PosePredictor, Prediction, skeleton_weights
+from trainer.prediction.smoothing import smooth
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
-_OVERLAY_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-_BATCH_SIZE = 16
-_SHEET_SIDE_PX = 256
-_SHEET_PICTURES = 40
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Something to predict on.
-
-    Attributes:
-        name: of the file; frames of a video are called "clip.mp4#000012".
-        image: [H, W, 3] uint8 RGB. box: [x, y, width, height] of the subject, or None for the whole picture.
-    """
-
-    name: str
-    image: np.ndarray
-    box: tuple[float, float, float, float] | None = None
+BOXES = ("alpha", "motion", "frame")
+"""What `boxes` may say besides a file."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One subject's pose; K joints of `skeleton`.
+class Outputs:
+    """Files to write besides the JSON; None: not that one.
 
     Attributes:
-        box: [x, y, width, height] that was looked at. keypoints: [K, 3] x, y, confidence; NaN, NaN, 0 for a joint
-            that the trained skeleton cannot express.
-        joints_cam_m: [K, 3], NaN likewise. rotations: [K, 6], or None for another skeleton than the trained one.
+        table: csv, a line for each joint. coco: COCO's results.
+        dlc: DeepLabCut's csv; bvh: motion. Both hold one clip (BVH one subject of it); for several the path is a
+            folder, told by having no suffix.
+        overlay: a picture, a video, or a folder without suffix.
     """
 
-    image: str
-    box: tuple[float, float, float, float]
-    skeleton: str
-    keypoints: np.ndarray
-    joints_cam_m: np.ndarray
-    rotations: np.ndarray | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; what is missing is null."""
-        return {
-            "image": self.image,
-            "box": [round(value, 2) for value in self.box],
-            "skeleton": self.skeleton,
-            "keypoints": _plain(self.keypoints, 3),
-            "joints_cam_m": _plain(self.joints_cam_m, 4),
-            "rotations": None if self.rotations is None else _plain(self.rotations, 5),
-        }
+    table: Path | None = None
+    dlc: Path | None = None
+    coco: Path | None = None
+    bvh: Path | None = None
+    overlay: Path | None = None
 
 
-class PosePredictor:
-    """A trained model as a function from a picture to a pose.
+@dataclass(frozen=True)
+class Summary:
+    """What `predict_files` did.
 
-    Example:
-        predictor = PosePredictor.load("runs/finetune")
-        prediction = predictor(image)  # [H, W, 3] uint8 RGB
+    Attributes:
+        predictions: as written. seen: every picture looked at. images_per_s: reading, predicting and all between.
+        outside: boxes left out because they lie beside their picture.
     """
 
-    def __init__(
-        self, loaded: LoadedModel, skeleton: Skeleton | None = None, device: torch.device | str = "cpu"
-    ) -> None:
-        self._loaded = loaded
-        self._device = device
-        self.skeleton = skeleton or loaded.skeleton
-        self._weights = joint_map(loaded.skeleton, self.skeleton)
-        if np.isnan(self._weights).all():
-            raise UserError(
-                f"skeleton {self.skeleton.name} is not of the {loaded.skeleton.superset} that the model was trained on"
-            )
+    predictions: list[Prediction]
+    seen: list[Seen]
+    images_per_s: float
+    outside: int
 
-    @classmethod
-    def load(
-        cls, run: str | Path, skeleton: str | None = None, device: torch.device | str = "cpu", weights: str = "ema"
-    ) -> PosePredictor:
-        """Load a run's last checkpoint, or one step_... folder.
-
-        Args:
-            skeleton: joints to answer in, such as "coco17"; by default those that were trained.
-
-        Raises:
-            UserError: no such checkpoint or skeleton.
-        """
-        return cls(load_model(run, device, weights), None if skeleton is None else load_skeleton(skeleton), device)
-
-    def __call__(self, image: np.ndarray, box: tuple[float, float, float, float] | None = None) -> Prediction:
-        """The pose of the subject in the box, or in the whole picture.
-
-        Args:
-            image: [H, W, 3] uint8 RGB.
-            box: x, y, width, height in pixels.
-        """
-        return next(self.predict([Picture("", image, box)]))
-
-    def predict(self, pictures: Iterable[Picture]) -> Iterator[Prediction]:
-        """Predictions in the order of the pictures, computed in batches."""
-        batch: list[Picture] = []
-        for picture in pictures:
-            batch.append(picture)
-            if len(batch) == _BATCH_SIZE:
-                yield from self._predict_batch(batch)
-                batch = []
-        if batch:
-            yield from self._predict_batch(batch)
-
-    @torch.no_grad()
-    def _predict_batch(self, pictures: list[Picture]) -> Iterator[Prediction]:
-        size = self._loaded.config.data.input_size_px
-        warps = [_warp_of(picture, self._loaded.config.data.crop, size) for picture in pictures]
-        crops = np.stack([warp_image(picture.image, warp) for picture, warp in zip(pictures, warps, strict=True)])
-        images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
-        output = self._loaded.model(images.to(self._device), blend=self._loaded.config.model.answer_blend)
-        joints = (output.joints.float().cpu().numpy() + 1) * size / 2
-        confidence = output.pose_2d.confidence.float().cpu().numpy()
-        joints_cam = output.pose_3d.joints.float().cpu().numpy()
-        rotations = local_from_global(output.pose_3d.rotations.float().cpu().numpy(), self._loaded.skeleton.parents)
-        is_own = self.skeleton.name == self._loaded.skeleton.name
-        for i, (picture, warp) in enumerate(zip(pictures, warps, strict=True)):
-            in_picture = (joints[i] - warp.matrix[:, 2]) / warp.zoom
-            known = np.isfinite(self._weights).all(axis=1)
-            mapped_confidence = np.where(known, np.nan_to_num(self._weights) @ confidence[i], 0.0)
-            height, width = picture.image.shape[:2]
-            yield Prediction(
-                image=picture.name,
-                box=picture.box or (0.0, 0.0, float(width), float(height)),
-                skeleton=self.skeleton.name,
-                keypoints=np.concatenate([self._weights @ in_picture, mapped_confidence[:, None]], axis=1),
-                joints_cam_m=self._weights @ joints_cam[i],
-                rotations=rotation_6d_from_matrix(rotations[i]) if is_own else None,
-            )
+    @property
+    def empty(self) -> int:
+        """Pictures in which nobody was found."""
+        return len({picture.name for picture in self.seen} - {one.image for one in self.predictions})
 
 
 def predict_files(
-    run: str | Path,
-    inputs: list[Path],
+    checkpoint: str | Path,
+    inputs: Sequence[str | Path],
     out: Path,
-    boxes: Path | None = None,
+    *,
+    boxes: str | Path | None = None,
+    outputs: Outputs = Outputs(),
     skeleton: str | None = None,
-    overlay: Path | None = None,
-    device: torch.device | str = "cpu",
-) -> list[Prediction]:
-    """Predict on files and write JSON, and an overlay where asked; frames are streamed, never all held.
+    smooth_s: float | None = None,
+    flip_test: bool = False,
+    stills_rate: float | None = None,
+    min_box_score: float = MIN_SCORE,
+    box_category: int | None = None,
+    batch_size: int = 16,
+    device: Any = "auto",
+) -> Summary:
+    """Predict on files and write JSON, and what else is asked for.
 
     Args:
-        boxes: JSON as `read_boxes` takes it. overlay: as `write_overlay` takes it.
+        checkpoint: run folder, one of its step_... folders, or an exported .onnx file.
+        inputs: pictures, videos, folders of them, packed datasets.
+        boxes: a file (`box_files`), "alpha", "motion" or "frame"; None: a labelled dataset's own, else the whole
+            picture.
+        skeleton: joints to answer in; BVH keeps the trained ones.
+        smooth_s: window of the smoothing over time, or None.
+        flip_test: mean with the prediction on the mirrored crop.
+        stills_rate: frames a second; picture files are then the frames of a clip.
+        min_box_score, box_category: which detections of a file count.
 
     Raises:
-        UserError: something cannot be read, or no pose can be given in that skeleton.
+        UserError: something cannot be read, written or found.
     """
-    predictor = PosePredictor.load(run, skeleton, device)
-    ahead, pictures = itertools.tee(read_pictures(inputs, None if boxes is None else read_boxes(boxes)))
-    kept: list[Prediction] = []
-
-    def keeping() -> Iterator[Prediction]:
-        for prediction in predictor.predict(ahead):
-            kept.append(prediction)
-            yield prediction
-
-    if overlay is not None:
-        write_overlay(overlay, pictures, keeping(), frame_rate(inputs))
-    else:
-        # Drawing nothing, the pictures need not be held either.
-        del pictures
-        kept.extend(predictor.predict(ahead))
-    write_predictions(out, kept)
-    return kept
-
-
-def read_pictures(inputs: list[Path], boxes: dict[str, dict[int, list[float]]] | None = None) -> Iterator[Picture]:
-    """Pictures, folders of pictures, videos and packed datasets, one picture after the other.
-
-    Raises:
-        UserError: a path does not exist, is of an unknown type, or does not decode.
-    """
-    boxes = boxes or {}
-    for path in inputs:
-        if (path / MANIFEST_NAME).is_file():
-            for key, members in iterate_dataset(path):
-                yield Picture(key, decode_image(image_member(members), key), _box_at(boxes.get(key), 0))
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-            if not inside:
-                raise UserError(f"{path}: no picture or video in this folder")
-            yield from read_pictures(inside, boxes)
-        elif not path.exists():
-            raise UserError(f"{path}: no such file or folder; give pictures, videos or folders of them")
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB) if path.stat().st_size else None
-            if image is None:
-                raise UserError(f"{path}: does not decode as a picture")
-            yield Picture(path.name, image, _box_at(boxes.get(path.name), 0))
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            for index, image in enumerate(_video_frames(path)):
-                yield Picture(f"{path.name}#{index:06d}", image, _box_at(boxes.get(path.name), index))
-        else:
-            raise UserError(f"{path}: unknown type {path.suffix!r}; give pictures, videos or folders of them")
+    predictor = PosePredictor.load(checkpoint, device=device, flip_test=flip_test, batch_size=batch_size)
+    if skeleton is not None:
+        skeleton_weights(predictor.skeleton, load_skeleton(skeleton))
+    if outputs.overlay is not None:
+        check_overlay(outputs.overlay)
+    sources = find_sources(inputs, stills_rate)
+    finder = _open_boxes(boxes, sources, min_box_score, box_category)
+    found, seen, outside, seconds = _predict_all(predictor, sources, finder)
+    if not found:
+        raise UserError(_nobody(finder, seen))
+    if smooth_s is not None:
+        found = smooth(found, smooth_s)
+    answers = found if skeleton is None else [one.in_skeleton(skeleton) for one in found]
+    write_json(out, answers)
+    if outputs.table is not None:
+        write_table(outputs.table, answers)
+    if outputs.coco is not None:
+        write_coco(outputs.coco, answers, seen)
+    if outputs.dlc is not None:
+        _write_dlc_files(outputs.dlc, answers, seen, f"posesynth_{Path(checkpoint).stem}")
+    rate = frame_rate(sources) or 25.0
+    if outputs.bvh is not None:
+        _write_motions(outputs.bvh, found, rate)
+    if outputs.overlay is not None:
+        _draw(outputs.overlay, sources, answers, rate, with_boxes=boxes not in (None, "frame"))
+    return Summary(answers, seen, len(seen) / max(seconds, 1e-9), outside)
 
 
-def frame_rate(inputs: list[Path]) -> float:
-    """Frames a second of the first video among the inputs; 25 if there is none."""
-    for path in inputs:
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            with av.open(str(path)) as container:
-                return float(container.streams.video[0].average_rate or 25)
-    return 25.0
+def _open_boxes(boxes: str | Path | None, sources: Sequence[Source], min_score: float, category: int | None) -> Finder:
+    match boxes if boxes is None else str(boxes):
+        case None:
+            return whole_picture
+        case "frame":
+            return lambda _: [Subject(None, 1)]
+        case "alpha":
+            return from_alpha
+        case "motion":
+            with _progress("looking for movement", num_pictures(sources)) as advance:
+                return find_motion_boxes(sources, advance)
+        case name:
+            if not Path(name).is_file():
+                raise UserError(f"--boxes {name}: no such file, and none of {', '.join(BOXES)}")
+            return read_box_file(Path(name), min_score, category)
 
 
-def read_boxes(path: Path) -> dict[str, dict[int, list[float]]]:
-    """Boxes by file name and frame, from {"a.mp4": [x, y, w, h] or {"frame": [x, y, w, h]}} or a list of predictions.
+def _predict_all(
+    predictor: PosePredictor, sources: Sequence[Source], finder: Finder
+) -> tuple[list[Prediction], list[Seen], int, float]:
+    """Predictions, the pictures looked at, how many boxes lay outside, and the seconds that it took."""
+    seen: list[Seen] = []
+    outside = 0
 
-    Raises:
-        UserError: not such a file.
-    """
-    try:
-        content = json.loads(path.read_text())
-        if isinstance(content, list):
-            by_name: dict[str, dict[int, list[float]]] = {}
-            for entry in content:
-                name, _, frame = entry["image"].partition("#")
-                by_name.setdefault(name, {})[int(frame or 0)] = _checked_box(entry["box"])
-            return by_name
-        return {
-            name: {int(f): _checked_box(b) for f, b in (given.items() if isinstance(given, dict) else [(0, given)])}
-            for name, given in content.items()
-        }
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    def pairs() -> Iterator[tuple[Picture, list[Subject]]]:
+        nonlocal outside
+        with_ids = IdKeeper()
+        for source in sources:
+            for picture in read_pictures(source):
+                seen.append(Seen(picture.name, picture.clip, picture.frame, picture.time_s))
+                subjects = finder(picture)
+                inside = inside_picture(picture, subjects)
+                outside += len(subjects) - len(inside)
+                yield picture, with_ids(picture, inside)
+
+    found: list[Prediction] = []
+    start = time.perf_counter()
+    with _progress("predicting", num_pictures(sources)) as advance:
+        for several in predictor.predict(pairs()):
+            found += several
+            advance()
+    return found, seen, outside, time.perf_counter() - start
+
+
+def _nobody(finder: Finder, seen: Sequence[Seen]) -> str:
+    if isinstance(finder, BoxFile):
+        return (
+            f"{finder.path}: none of its boxes fits a picture: it says {finder.an_entry()}, the pictures are called "
+            f"{seen[0].name}; or all are below --min-box-score, or outside"
+        )
+    return f"nobody found in {len(seen)} pictures; choose other --boxes"
+
+
+def _write_motions(path: Path, predictions: Sequence[Prediction], rate: float) -> None:
+    tracks: dict[tuple[str, int], list[Prediction]] = defaultdict(list)
+    for one in predictions:
+        tracks[one.clip, one.id].append(one)
+    if path.suffix and len(tracks) > 1:
+        clips = len({clip for clip, _ in tracks})
         raise UserError(
-            f'{path}: cannot be read as boxes ({error}); write {{"a.mp4": [x, y, w, h]}} or a list of predictions'
-        ) from None
+            f"{path}: a BVH file holds one subject of one clip, here are {len(tracks)} in {clips}; give a folder "
+            "(a path without suffix), or choose one by --boxes"
+        )
+    for (clip, subject), track in tracks.items():
+        target = path if path.suffix else path / f"{_file_stem(clip)}-{subject}.bvh"
+        write_bvh(target, at_even_rate(track, rate), rate)
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """A JSON list, one object a subject."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(prediction.to_dict()) for prediction in predictions)
-    path.write_text(f"[\n{lines}\n]\n")
+def _write_dlc_files(path: Path, predictions: Sequence[Prediction], seen: Sequence[Seen], scorer: str) -> None:
+    """A file for each clip; pictures that stand alone share one."""
+    groups = {name: pictures for name, pictures in by_clip(seen).items() if pictures[0].clip != pictures[0].name}
+    alone = [picture for picture in seen if picture.clip == picture.name]
+    if alone:
+        groups["pictures"] = alone
+    if path.suffix and len(groups) > 1:
+        raise UserError(
+            f"{path}: DeepLabCut has a csv for each video, here are {len(groups)}; give a folder, no suffix"
+        )
+    for name, pictures in groups.items():
+        names = {picture.name for picture in pictures}
+        found = [one for one in predictions if one.image in names]
+        if found:
+            write_dlc(path if path.suffix else path / f"{_file_stem(name)}.csv", found, pictures, scorer)
 
 
-def draw_prediction(image: np.ndarray, prediction: Prediction) -> np.ndarray:
-    """A copy of the picture with the predicted skeleton; joints that are not expressible are left out."""
-    return draw_skeleton(image, prediction.keypoints[:, :2], load_skeleton(prediction.skeleton))
+def _draw(
+    path: Path, sources: Sequence[Source], predictions: Sequence[Prediction], rate: float, with_boxes: bool
+) -> None:
+    by_name: dict[str, list[Prediction]] = defaultdict(list)
+    for one in predictions:
+        by_name[one.image].append(one)
+    with _progress("drawing", num_pictures(sources)) as advance:
+
+        def drawn() -> Iterator[tuple[Picture, list[Prediction]]]:
+            for source in sources:
+                for picture in read_pictures(source):
+                    yield picture, by_name[picture.name]
+                    advance()
+
+        write_overlay(path, drawn(), rate, with_boxes)
 
 
-def write_overlay(path: Path, pictures: Iterable[Picture], predictions: Iterable[Prediction], rate: float = 25) -> None:
-    """Draw predictions: into a video, a picture, or a folder, by the suffix of `path`.
-
-    A picture (.png) shows a single prediction at full size, several as a sheet of at most 40 spread over them all. A
-    path without suffix becomes a folder with one PNG for each picture.
-
-    Raises:
-        UserError: the suffix is neither a video's nor a picture's.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in VIDEO_SUFFIXES | _OVERLAY_SUFFIXES | {""}:
-        raise UserError(f"{path}: an overlay is a picture (.png), a video (.mp4) or a folder (no suffix)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pairs = zip(pictures, predictions, strict=True)
-    if suffix in VIDEO_SUFFIXES:
-        _write_video(path, (draw_prediction(picture.image, prediction) for picture, prediction in pairs), rate)
-    elif suffix in _OVERLAY_SUFFIXES:
-        _write_image(path, _sheet(draw_prediction(picture.image, prediction) for picture, prediction in pairs))
-    else:
-        path.mkdir(exist_ok=True)
-        for picture, prediction in pairs:
-            name = picture.name.replace("#", "-")
-            _write_image(path / f"{name}.png", draw_prediction(picture.image, prediction))
+def _file_stem(clip: str) -> str:
+    return Path(clip).stem if "/" not in clip else clip.strip("/").replace("/", "-")
 
 
-def _warp_of(picture: Picture, crop: CropConfig, size: int) -> Any:
-    """The crop that training would take round the box; without a box the whole picture."""
-    height, width = picture.image.shape[:2]
-    around = crop if picture.box is not None else crop.model_copy(update={"margin": 1.0})
-    box = np.array(picture.box if picture.box is not None else (0, 0, width, height), dtype=np.float64)
-    return centre_warp(box, width, height, around.model_copy(update={"around": "subject"}), size)
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:.1f} images/s")
 
 
-def _video_frames(path: Path) -> Iterator[np.ndarray]:
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                count += 1
-                # The flag is the counter-clockwise turn that makes the frame upright.
-                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90)))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise UserError(f"{path}: does not decode as video after {count} frames ({error})") from None
-
-
-def _write_video(path: Path, images: Iterable[np.ndarray], rate: float) -> None:
-    with av.open(str(path), "w") as container:
-        stream = None
-        for image in images:
-            if stream is None:
-                # Encoders want even sides; every frame is fitted to the first one's.
-                height, width = (side - side % 2 for side in image.shape[:2])
-                stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            if image.shape[:2] != (height, width):
-                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        if stream is not None:
-            container.mux(stream.encode())
-
-
-def _sheet(images: Iterable[np.ndarray]) -> np.ndarray:
-    """One image as it is, several as a sheet; of many, every second is dropped whenever there are too many."""
-    first, cells, step = None, [], 1
-    for index, image in enumerate(images):
-        first = image if index == 0 else first
-        if index % step == 0:
-            cells.append(_fit(image, _SHEET_SIDE_PX))
-        if len(cells) > 2 * _SHEET_PICTURES:
-            cells, step = cells[::2], 2 * step
-    if first is None:
-        raise UserError("there is nothing to draw: no picture was given")
-    if len(cells) == 1:
-        return first
-    chosen = np.linspace(0, len(cells) - 1, min(len(cells), _SHEET_PICTURES)).round().astype(int)
-    return contact_sheet([cells[i] for i in chosen], columns=8)
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    path.write_bytes(encode_image(image, "jpg" if path.suffix.lower() in (".jpg", ".jpeg") else "png"))
-
-
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    """The whole picture inside a white square of that side."""
-    height, width = image.shape[:2]
-    factor = side / max(height, width)
-    small = cv2.resize(
-        image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA
-    )
-    canvas = np.full((side, side, 3), 255, np.uint8)
-    canvas[: small.shape[0], : small.shape[1]] = small
-    return canvas
-
-
-def _box_at(by_frame: dict[int, list[float]] | None, frame: int) -> tuple[float, float, float, float] | None:
-    """The box of a frame, interpolated between those given."""
-    if not by_frame:
-        return None
-    known = sorted(by_frame)
-    x, y, width, height = (float(np.interp(frame, known, [by_frame[k][i] for k in known])) for i in range(4))
-    return x, y, width, height
-
-
-def _checked_box(box: Any) -> list[float]:
-    values = [float(value) for value in box]
-    if len(values) != 4 or min(values[2:]) <= 0:
-        raise ValueError(f"a box is [x, y, width, height] with a size above 0, got {box}")
-    return values
-
-
-def _plain(values: np.ndarray, digits: int) -> list[list[float | None]]:
-    return [[round(float(v), digits) if np.isfinite(v) else None for v in row] for row in values]
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Any]:
+    """A bar on a terminal; nothing elsewhere. Gives a function to call after each picture."""
+    columns = [TextColumn(f"{what:22s}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn()]
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

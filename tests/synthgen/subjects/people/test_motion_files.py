@@ -12,7 +12,7 @@ from synthgen.subjects.people.motion_files import (
     read_motion,
 )
 from trainer.prediction.bvh import write_bvh
-from trainer.prediction.predict import Prediction
+from trainer.prediction.predictor import Prediction
 
 HUMAN = load_skeleton("human")
 DOWN = np.array([0.0, 0.0, -1.0])

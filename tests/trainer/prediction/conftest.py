@@ -1,0 +1,83 @@
+"""Pictures, videos and predictions that the tests of prediction share."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from posecore.skeleton import load_skeleton
+from posecore.transforms import local_from_global, matrix_from_rotvec, rotation_6d_from_matrix
+from trainer.prediction.predictor import PosePredictor, Prediction
+
+
+@pytest.fixture(scope="session")
+def predictor(untrained_run) -> PosePredictor:
+    return PosePredictor.load(untrained_run, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """[180, 240, 3] uint8, blotches of many sizes."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (240, 180), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    """`write_video(path, images, times_ms=None, rate=10, aspect=None)`: every frame at its own time."""
+
+    def write(
+        path: Path,
+        images: Sequence[np.ndarray],
+        times_ms: Sequence[int] | None = None,
+        rate: int = 10,
+        aspect: Fraction | None = None,
+        codec: str = "mpeg4",
+    ) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=rate)
+            has_alpha = images[0].shape[2] == 4
+            stream.width, stream.height = images[0].shape[1], images[0].shape[0]
+            stream.pix_fmt = "bgra" if has_alpha else "yuv420p"
+            stream.codec_context.time_base = Fraction(1, 1000)
+            stream.bit_rate = 4_000_000
+            if aspect is not None:
+                stream.codec_context.sample_aspect_ratio = aspect
+            for index, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if has_alpha else "rgb24")
+                frame.pts = times_ms[index] if times_ms is not None else round(1000 * index / rate)
+                frame.time_base = Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def posed() -> Callable[..., Prediction]:
+    """`posed(seed, **fields)`: a pose by forward kinematics from the template, seen without perspective at 80 px a
+    metre."""
+    skeleton = load_skeleton("h36m17")
+
+    def pose(seed: int, size: float = 1.0, **fields) -> Prediction:
+        rng = np.random.default_rng(seed)
+        rotations = matrix_from_rotvec(rng.normal(0, 0.6, (skeleton.num_joints, 3)))
+        joints = np.zeros((skeleton.num_joints, 3))
+        for joint in skeleton.walk_order:
+            parent = skeleton.parents[joint]
+            if parent >= 0:
+                offset = size * (skeleton.rest_m[joint] - skeleton.rest_m[parent])
+                joints[joint] = joints[parent] + rotations[parent] @ offset
+        confidence = rng.uniform(0.2, 1, skeleton.num_joints)
+        keypoints = np.concatenate([80 * joints[:, :2] + [200, 120], confidence[:, None]], axis=1)
+        local = rotation_6d_from_matrix(local_from_global(rotations, skeleton.parents))
+        name = fields.pop("image", "a.mp4#000000")
+        clip = fields.pop("clip", name.partition("#")[0])
+        return Prediction(name, (0, 0, 400, 300), "h36m17", keypoints, joints, local, clip=clip, **fields)
+
+    return pose

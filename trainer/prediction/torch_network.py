@@ -1,0 +1,56 @@
+"""A run's checkpoint as a network, and the one module that is both run here and exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.prediction.networks import NetworkOutput
+from trainer.training.checkpoint import LoadedModel, load_model
+
+
+class PoseFunction(nn.Module):
+    """From uint8 crops to poses, with nothing left to do before or after (`networks.NetworkOutput`)."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__()
+        self.model = loaded.model
+        self.blend = loaded.config.model.answer_blend
+        self.size = loaded.config.data.input_size_px
+        self.root = loaded.skeleton.parents.index(-1)
+        self.parents = [max(parent, 0) for parent in loaded.skeleton.parents]
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """[B, S, S, 3] uint8 RGB -> keypoints [B, K, 3], joints_cam_m [B, K, 3], rotations [B, K, 6]."""
+        images = crops.permute(0, 3, 1, 2).float() / 255
+        output = self.model(images, blend=self.blend)
+        joints_px = (output.joints.float() + 1) * (self.size / 2)
+        keypoints = torch.cat([joints_px, output.pose_2d.confidence.float()[..., None]], -1)
+        turns = output.pose_3d.rotations.float()
+        local = turns[:, self.parents].mT @ turns
+        local = torch.cat([local[:, : self.root], turns[:, self.root : self.root + 1], local[:, self.root + 1 :]], 1)
+        rotations = torch.cat([local[..., 0], local[..., 1]], -1)
+        return keypoints, output.pose_3d.joints.float(), rotations
+
+
+class TorchNetwork:
+    """A run's network on a device."""
+
+    def __init__(self, run: str | Path, device: torch.device | str = "auto", weights: str = "ema") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        loaded = load_model(run, device, weights)
+        self._device = device
+        self._function = PoseFunction(loaded)
+        self.skeleton = loaded.skeleton
+        self.input_size_px = loaded.config.data.input_size_px
+        self.crop_margin = loaded.config.data.crop.margin
+
+    @torch.inference_mode()
+    def __call__(self, crops: np.ndarray) -> NetworkOutput:
+        """[B, S, S, 3] uint8 RGB -> poses."""
+        answer = self._function(torch.from_numpy(crops).to(self._device))
+        return NetworkOutput(*(part.cpu().numpy() for part in answer))
