@@ -149,27 +149,85 @@ def evaluate(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of images, videos.")],
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, one of its step_... folders, or an exported .onnx.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Pictures, videos, folders of them, packed datasets.")
+    ],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    boxes: Annotated[Path | None, typer.Option(help="JSON: image name -> its [x, y, width, height].")] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|alpha|motion|frame",
+            help="Where subjects are: a file (our JSON, COCO detections, csv), the alpha channel, what moves before a "
+            "still camera, or the whole picture.",
+            show_default="a labelled dataset's own, else frame",
+        ),
+    ] = None,
+    min_box_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
+    box_category: Annotated[int | None, typer.Option(help="Take only COCO detections of this category.")] = None,
     skeleton: Annotated[str | None, typer.Option(help="Give joints of this skeleton, such as coco17.")] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this image, video or folder.")] = None,
-    bvh: Annotated[Path | None, typer.Option(help="Write the motion of one clip as BVH.")] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="SECONDS", help="Smooth over time in a window this wide; 0.2 to 0.5."),
+    ] = None,
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="Mean with the prediction on the mirrored picture; half as fast.")
+    ] = False,
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, help="Picture files are the frames of a clip, so many a second.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a table too, a line for each joint.")] = None,
+    dlc_csv: Annotated[
+        Path | None, typer.Option(help="Write DeepLabCut's csv too; a folder for several clips.")
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="Write COCO's results JSON too.")] = None,
+    bvh: Annotated[
+        Path | None, typer.Option(help="Write the motion as BVH too; a folder for several subjects or clips.")
+    ] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this picture, video or folder.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops that the network sees at a time.")] = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Estimate poses in images and video."""
-    from trainer.prediction.bvh import write_bvh
-    from trainer.prediction.predict import frame_rate, predict_files
+    """Estimate poses in pictures and video."""
+    from trainer.prediction.predict import Outputs, predict_files
 
-    if bvh is not None and skeleton is not None:
-        raise typer.BadParameter("BVH needs the trained skeleton's rotations; leave --skeleton out", param_hint="--bvh")
-    predictions = predict_files(
-        checkpoint, inputs, out, boxes=boxes, skeleton=skeleton, overlay=overlay, device=_device(device)
+    summary = predict_files(
+        checkpoint,
+        inputs,
+        out,
+        boxes=boxes,
+        outputs=Outputs(table=csv, dlc=dlc_csv, coco=coco, bvh=bvh, overlay=overlay),
+        skeleton=skeleton,
+        smooth_s=smooth,
+        flip_test=flip_test,
+        stills_rate=fps,
+        min_box_score=min_box_score,
+        box_category=box_category,
+        batch_size=batch_size,
+        device=device,
     )
-    if bvh is not None:
-        write_bvh(bvh, predictions, frame_rate(inputs))
-    typer.echo(f"{len(predictions)} poses in {out}")
+    left_out = f"; nobody in {summary.empty} of them" if summary.empty else ""
+    left_out += f"; {summary.outside} boxes beside their picture left out" if summary.outside else ""
+    typer.echo(
+        f"{len(summary.predictions)} poses in {len(summary.seen)} pictures ({summary.images_per_s:.1f} images/s): "
+        f"{out}{left_out}"
+    )
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")] = Path("model.onnx"),
+    opset: Annotated[int, typer.Option(min=18, help="Of ONNX; 18 runs wherever the model can be expressed.")] = 18,
+) -> None:
+    """Write a run as ONNX, check it against torch in pixels, and say how fast both are."""
+    from trainer.prediction.export import export_onnx
+
+    exported = export_onnx(checkpoint, out, opset)
+    typer.echo(
+        f"{out}: {exported.megabytes:.1f} MB, opset {opset}, within {exported.difference_px:.5f} px of torch; "
+        f"one picture on one core {exported.onnx_ms:.1f} ms, torch {exported.torch_ms:.1f} ms"
+    )
 
 
 @app.command()
