@@ -197,6 +197,19 @@ class ScheduleConfig(_Section):
     checkpoint_every: int = Field(1000, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     log_every: int = Field(20, ge=1)
+    log_samples: bool = Field(False, description="Write the keys of each step's samples to samples.jsonl.")
+    gradient_norms_every: int = Field(
+        0, ge=0, description="Steps between records of every loss's gradient norm on every network; 0: never. Such a "
+        "step takes one more backward pass for each loss: about three times as long.",
+    )  # fmt: skip
+    on_nan: Literal["stop", "rollback"] = Field(
+        "stop", description="A loss or gradient that is not finite ends the run, or sends it back to its last "
+        "checkpoint, to go on with other random draws and past the samples that led there.",
+    )  # fmt: skip
+    max_rollbacks: int = Field(5, ge=1, description="After so many of them in one run, the next one ends it.")
+    patience_gauges: int | None = Field(
+        None, ge=1, description="Ends the run after so many gauges in a row without a better best one; None: never."
+    )
     picture_every: int = Field(500, ge=1)
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 A run folder holds step_000123/ folders and two pointer files, `last` and `best`, each the name of one. A checkpoint is
     model.safetensors ema.safetensors [discriminator.safetensors ...]   weights
     optim.pt      optimisers' state dicts, loadable with weights_only=True
-    state.json    step, clock, random states, positions of the data streams
+    state.json    step, clock, positions of the data streams
     config.yaml   the whole configuration
     manifest.json sha256 and bytes of each file above
 It is written under a temporary name, synced to disk and renamed. Nothing here unpickles code.
@@ -11,7 +11,6 @@ It is written under a temporary name, synced to disk and renamed. Nothing here u
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -199,21 +198,6 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source
     module.load_state_dict(dict(tensors))
 
 
-def random_state() -> dict[str, Any]:
-    """The global torch generators (CPU, and each GPU), JSON-able. Nothing else in training draws from global state."""
-    state = {"cpu": _text(torch.get_rng_state())}
-    if torch.cuda.is_available():
-        state["cuda"] = [_text(one) for one in torch.cuda.get_rng_state_all()]
-    return state
-
-
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Undo: continue drawing where `random_state` was taken."""
-    torch.set_rng_state(_bytes(state["cpu"]))
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([_bytes(one) for one in state["cuda"]])
-
-
 def _point(run: Path, pointer: str, name: str) -> None:
     temporary = run / f".{pointer}.tmp"
     temporary.write_text(name + "\n")
@@ -239,11 +223,3 @@ def _sync(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _text(tensor: torch.Tensor) -> str:
-    return base64.b64encode(tensor.numpy().tobytes()).decode()
-
-
-def _bytes(text: str) -> torch.Tensor:
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

@@ -10,9 +10,12 @@ FOLDERS = "folders.json"
 
 @dataclass(frozen=True)
 class Folders:
-    """Datasets: local paths or URLs. Held-out ones None: gauges look at the training data, without augmentation."""
+    """Datasets: local paths or URLs. Held-out ones None: gauges look at the training data, without augmentation.
 
-    synthetic: str | None = None
-    real: str | None = None
+    To train on several is to give a tuple, each with its share or none: ("data/a=0.7", "data/b=0.3").
+    """
+
+    synthetic: str | tuple[str, ...] | None = None
+    real: str | tuple[str, ...] | None = None
     held_out: str | None = None
     held_out_real: str | None = None

@@ -1,8 +1,9 @@
 """What a run tells: a progress line, metrics.jsonl, TensorBoard, and strips of pictures as PNG.
 
-metrics.jsonl holds one object a line: {"step", "kind": "train" | "gauge", "seconds", name: number, ...}. A resumed run
-drops the lines after its checkpoint, so that each step stands there once. pictures/step_000123.png shows, a row a
-picture: input, the encoder's skeleton image, the drawing that was rendered, the reconstruction, the partner.
+metrics.jsonl holds one object a line: {"step", "kind": "train" | "gauge", "seconds", name: number, ...}; samples.jsonl,
+where asked for, the keys of each step: {"step", "keys"}. A resumed run drops the lines after its checkpoint, so that
+each step stands there once. pictures/step_000123.png shows, a row a picture: input, the encoder's skeleton image, the
+drawing that was rendered, the reconstruction, the partner.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trainer.data.batch import Batch
 from trainer.models.pose_model import PoseOutput
 
 METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
 PICTURES = "pictures"
 TENSORBOARD = "tensorboard"
 SIDE_HUES = {"left": (255, 140, 30), "right": (40, 150, 255), "centre": (200, 200, 200)}
@@ -44,12 +46,7 @@ class RunLog:
         if not enabled:
             return
         (run / PICTURES).mkdir(parents=True, exist_ok=True)
-        path = run / METRICS
-        lines = path.read_text().splitlines() if path.is_file() and resume_step is not None else []
-        kept = [line for line in lines if json.loads(line)["step"] <= resume_step]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = open(path, "a", buffering=1)  # noqa: SIM115 - closed by close()
-        self._board = SummaryWriter(run / TENSORBOARD, purge_step=resume_step)
+        self._open(resume_step or 0)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=self.console,
@@ -58,6 +55,17 @@ class RunLog:
         self._last_line_s = time.monotonic()
         self._task = self._progress.add_task("", total=1.0, note="")
         self._progress.start()
+
+    def _open(self, step: int) -> None:
+        """Open the files behind what they hold of the steps up to this one; of none after it."""
+        for name in (METRICS, SAMPLES):
+            path = self.run / name
+            lines = path.read_text().splitlines() if path.is_file() else []
+            kept = [line for line in lines if 0 < _step_of(line) <= step]
+            if lines:
+                path.write_text("".join(f"{line}\n" for line in kept))
+        self._file = open(self.run / METRICS, "a", buffering=1)  # noqa: SIM115 - closed by close() and rewind()
+        self._board = SummaryWriter(self.run / TENSORBOARD, purge_step=step + 1 if step else None)
 
     def numbers(self, kind: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Record numbers; those that are not finite are recorded as null."""
@@ -68,6 +76,19 @@ class RunLog:
         for name, value in plain.items():
             if value is not None:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def samples(self, step: int, keys: tuple[str, ...]) -> None:
+        """Record which samples a step was made of."""
+        if self.enabled:
+            with open(self.run / SAMPLES, "a") as file:
+                file.write(json.dumps({"step": step, "keys": keys}) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after this step."""
+        if self.enabled:
+            self._file.close()
+            self._board.close()
+            self._open(step)
 
     def progress(self, description: str, fraction: float, note: str) -> None:
         if self.enabled:
@@ -98,6 +119,14 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl of one kind, in order."""
     lines = (Path(run) / METRICS).read_text().splitlines()
     return [entry for line in lines if (entry := json.loads(line))["kind"] == kind]
+
+
+def _step_of(line: str) -> float:
+    """Infinite for a line that was cut short when its process was killed."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")
 
 
 def picture_strip(batch: Batch, output: PoseOutput, skeleton: Skeleton, rows: int = 6, side: int = 128) -> np.ndarray:

@@ -3,17 +3,21 @@
 Steps, not epochs. Each network has its own optimiser and its own gradient clip. The running mean of the weights (EMA)
 is a separate, plain module, used for every gauge. A stop (time, Ctrl-C, SIGTERM) happens between two steps, with a
 checkpoint; resuming continues as if nothing had happened.
+
+Before each batch torch's generators are seeded with (seed, step, number of the batch in the step), so no state of them
+need be kept, and a step of two ranks is one of a single rank that accumulates two batches: same samples, same draws.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,14 +31,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 from trainer.config import OptimiserConfig, TrainConfig
+from trainer.data.shard_stream import Stream
 from trainer.models.discriminator import SkeletonDiscriminator
 from trainer.models.pose_model import PoseModel, build_pose_model
 from trainer.training.checkpoint import (
     Checkpoint,
     load_strictly,
     mark_best,
-    random_state,
-    restore_random_state,
+    open_checkpoint,
     save_checkpoint,
 )
 from trainer.training.logs import RunLog
@@ -58,6 +62,9 @@ class Stage(Protocol):
     best_gauge: str
     """Name of the gauge that is lowest at the best checkpoint."""
 
+    streams: dict[str, Stream]
+    """Where it draws batches from; their positions are saved and restored by the loop."""
+
     def pose_head_losses(self) -> StepLosses:
         """The pose head alone on drawings."""
 
@@ -73,14 +80,11 @@ class Stage(Protocol):
     def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
         """A strip to look at, [H, W, 3] uint8."""
 
-    def data_wait_s(self) -> float:
-        """Seconds spent waiting for batches so far."""
-
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """State to save, by file."""
 
     def values(self) -> dict[str, Any]:
-        """State to save, JSON-able: positions of streams, switches."""
+        """State to save, JSON-able: switches."""
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         """Take both up again."""
@@ -106,6 +110,33 @@ class Trainee:
     @property
     def device(self) -> torch.device:
         return self.fabric.device
+
+
+@dataclass
+class Course:
+    """How far a run has come: what a checkpoint remembers besides weights, streams and the stage's own state."""
+
+    step: int = 0
+    best: float | None = None
+    """Lowest value of the stage's best gauge so far."""
+    gauges_since_best: int = 0
+    joint_start_s: float | None = None
+    """When the pose head alone was done, on the run's clock."""
+    rollbacks: int = 0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step gave: means of its terms over its batches, norms of gradients, samples."""
+
+    terms: dict[str, float]
+    norms: dict[str, float]
+    keys: tuple[str, ...]
+    num_images: int
+
+
+class NotFiniteError(UserError):
+    """A loss or gradient is not finite."""
 
 
 @dataclass
@@ -172,13 +203,11 @@ def set_up(
         discriminator, optimisers["discriminator"] = fabric.setup(
             network, _optimiser(network, settings, settings.discriminator_factor)
         )
-    # Other ranks draw other noise.
-    torch.manual_seed(config.seed + 1000 * fabric.global_rank)
     return Trainee(fabric, wrapped, discriminator, ema, optimisers, config, skeleton)
 
 
 def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) -> bool:
-    """Train until the steps or the minutes are used up, or someone stops it; always ends with a checkpoint.
+    """Train until the steps, the minutes or the patience are used up, or someone stops it; ends with a checkpoint.
 
     Steps count from 1: first those of the pose head alone, then the joint ones.
 
@@ -186,102 +215,151 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
         Whether the run came to its end; False if a signal stopped it.
 
     Raises:
-        UserError: a loss or gradient is not finite; the run stops there, its earlier checkpoints stay.
+        UserError: a loss or gradient is not finite; the run stops there, its earlier checkpoints stay. Or a dataset is
+        damaged, or is not the resumed run's.
     """
     config, fabric, schedule = trainee.config, trainee.fabric, trainee.config.schedule
-    clock, best, joint_start_s, step = Clock(), math.inf, None, 0
+    clock, course = Clock(), Course()
     if resume is not None:
-        clock, best, joint_start_s, step = _restore(trainee, stage, resume)
+        clock, course = _restore(trainee, stage, resume)
+        _restore_streams(stage, resume)
     log = RunLog(run, resume.step if resume else None, enabled=fabric.is_global_zero)
     meter = _Meter(clock, stage)
     last_step = schedule.pose_head_steps + schedule.steps
-    saved_step = step
+    saved_step = course.step
 
     def save(is_best: bool = False) -> None:
         nonlocal saved_step
-        if saved_step == step:
+        if saved_step == course.step:
             if is_best and fabric.is_global_zero:
-                mark_best(run, step)
+                mark_best(run, course.step)
             return
-        state = {"seconds": clock.seconds, "best": best, "joint_start_s": joint_start_s}
-        _save(trainee, stage, run, step, state, is_best)
-        saved_step = step
+        _save(trainee, stage, run, course, clock, is_best)
+        saved_step = course.step
+
+    def gauge(progress: float) -> None:
+        if _gauge(trainee, stage, log, course, clock, progress):
+            save(is_best=True)
 
     with ExitStack() as cleanup:
         cleanup.callback(log.close)
         stop = cleanup.enter_context(_StopSignals())
-        log.say(f"{config.stage}: {run}, {last_step} steps" + (f", resumed at {step}" if resume else ""))
+        log.say(f"{config.stage}: {run}, {last_step} steps" + (f", resumed at {course.step}" if resume else ""))
         trainee.model.train()
-        while step < last_step:
-            joint_step = step - schedule.pose_head_steps
+        while course.step < last_step:
+            joint_step = course.step - schedule.pose_head_steps
             is_joint = joint_step >= 0
-            if is_joint and joint_start_s is None:
-                joint_start_s = clock.seconds
-            progress = _progress(joint_step, joint_start_s, clock, schedule) if is_joint else 0.0
+            if is_joint and course.joint_start_s is None:
+                course.joint_start_s = clock.seconds
+            progress = _progress(joint_step, course.joint_start_s, clock, schedule) if is_joint else 0.0
+            if schedule.max_minutes is not None:
+                progress = fabric.broadcast(progress)  # clocks differ, and all must stop at the same step
             if progress >= 1.0:
                 break
+            try:
+                record = take_step(trainee, stage, course, progress)
+            except NotFiniteError as error:
+                if schedule.on_nan == "stop":
+                    raise
+                course = _roll_back(trainee, stage, run, course, log, error)
+                saved_step = course.step
+                continue
+            course.step += 1
 
-            factor = _rate_factor(config, step, joint_step, progress)
-            for optimiser in trainee.optimisers.values():
-                for group in optimiser.param_groups:
-                    group["lr"] = factor * group["peak_lr"]
-                optimiser.zero_grad(set_to_none=True)
-            totals: dict[str, float] = {}
-            for part in range(config.optimiser.accumulate):
-                is_last = part == config.optimiser.accumulate - 1
-                with fabric.no_backward_sync(trainee.model, enabled=not is_last):
-                    losses = stage.losses(joint_step, progress) if is_joint else stage.pose_head_losses()
-                    fabric.backward(_checked_sum(losses, step) / config.optimiser.accumulate)
-                meter.images += losses.num_images * fabric.world_size
-                for name, term in losses.terms.items():
-                    totals[name] = totals.get(name, 0.0) + float(term.detach()) / config.optimiser.accumulate
-            for name in trainee.optimisers:
-                if name != "discriminator":
-                    _clip_and_step(trainee, name, step, losses.keys)
-            trainee.ema.update_parameters(trainee.plain)
-
-            adversary = stage.discriminator_losses(joint_step) if is_joint else None
-            if adversary is not None:
-                trainee.optimisers["discriminator"].zero_grad(set_to_none=True)
-                fabric.backward(_checked_sum(adversary, step))
-                _clip_and_step(trainee, "discriminator", step, adversary.keys)
-                totals |= {name: float(term.detach()) for name, term in adversary.terms.items()}
-
-            step += 1
             done = joint_step + 1
-            meter.add(totals)
-            if step % schedule.log_every == 0:
-                seconds = clock.seconds
-                meter.rates |= {"learning_rate": factor * config.optimiser.learning_rate}
-                log.numbers("train", step, seconds, meter.flush())
-            shown = step / last_step
+            meter.add(record, fabric.world_size)
+            if schedule.log_samples:
+                log.samples(course.step, record.keys)
+            if course.step % schedule.log_every == 0:
+                rate = _rate_factor(config, course.step - 1, joint_step, progress) * config.optimiser.learning_rate
+                log.numbers("train", course.step, clock.seconds, meter.flush() | {"learning_rate": rate})
+            shown = course.step / last_step
             if schedule.max_minutes is not None:
                 shown = max(shown, clock.seconds / (60.0 * schedule.max_minutes))
-            log.progress(config.stage if is_joint else "pose head", shown, meter.note(step, last_step, shown))
-            is_gauge_step = is_joint and (done == 1 or done % schedule.gauge_every == 0)
-            if is_gauge_step:
-                improved = _gauge(trainee, stage, log, step, clock, progress, best)
-                if improved is not None:
-                    best = improved
-                    save(is_best=True)
+            log.progress(config.stage if is_joint else "pose head", shown, meter.note(course.step, last_step, shown))
+            if is_joint and (done == 1 or done % schedule.gauge_every == 0):
+                gauge(progress)
             if is_joint and done % schedule.picture_every == 0 and fabric.is_global_zero:
                 with _evaluating(trainee.ema):
-                    log.picture(step, stage.picture(trainee.ema.module, progress))
-            if step % schedule.checkpoint_every == 0:
+                    log.picture(course.step, stage.picture(trainee.ema.module, progress))
+            if course.step % schedule.checkpoint_every == 0:
                 save()
             if _any_rank(fabric, stop.requested):
                 save()
-                log.say(f"stopped after step {step}; continue with: trainer run {config.stage} --out {run} --resume")
+                log.say(
+                    f"stopped after step {course.step}; continue with: trainer run {config.stage} --out {run} --resume"
+                )
                 return False
+            if schedule.patience_gauges is not None and course.gauges_since_best >= schedule.patience_gauges:
+                log.say(f"no better {stage.best_gauge} in {course.gauges_since_best} gauges: the run ends here")
+                break
 
-        improved = _gauge(trainee, stage, log, step, clock, 1.0, best)
-        best = best if improved is None else improved
+        gauge(1.0)
         if fabric.is_global_zero:
             with _evaluating(trainee.ema):
-                log.picture(step, stage.picture(trainee.ema.module, 1.0))
-        save(is_best=improved is not None)
-        log.say(f"{config.stage}: done after step {step}, {clock.seconds / 60:.1f} min; {run}")
+                log.picture(course.step, stage.picture(trainee.ema.module, 1.0))
+        save()
+        for where, why in _damaged(stage).items():
+            log.say(f"skipped all through the run: {where} ({why})")
+        log.say(f"{config.stage}: done after step {course.step}, {clock.seconds / 60:.1f} min; {run}")
     return True
+
+
+def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -> StepRecord:
+    """One step of all optimisers and of the EMA; `course` says which one.
+
+    Args:
+        progress: of the joint phase, 0..1.
+
+    Raises:
+        NotFiniteError: on all ranks, if on any of them a loss or gradient is not finite; nothing was changed then but
+        the streams' positions (and, if it was the discriminator's, the other networks).
+    """
+    config, fabric = trainee.config, trainee.fabric
+    joint_step = course.step - config.schedule.pose_head_steps
+    is_joint = joint_step >= 0
+    factor = _rate_factor(config, course.step, joint_step, progress)
+    for optimiser in trainee.optimisers.values():
+        for group in optimiser.param_groups:
+            group["lr"] = factor * group["peak_lr"]
+        optimiser.zero_grad(set_to_none=True)
+
+    terms: dict[str, float] = {}
+    norms: dict[str, float] = {}
+    keys: tuple[str, ...] = ()
+    num_images, trouble = 0, None
+    parts, every = config.optimiser.accumulate, config.schedule.gradient_norms_every
+    for part in range(parts):
+        _seed(config, course, part * fabric.world_size + fabric.global_rank)
+        with fabric.no_backward_sync(trainee.model, enabled=part < parts - 1):
+            losses = stage.losses(joint_step, progress) if is_joint else stage.pose_head_losses()
+            if part == 0 and every and course.step % every == 0:
+                norms |= _gradient_norms(trainee, losses)
+            trouble = trouble or _not_finite(losses)
+            fabric.backward(_sum(losses) / parts)
+        keys += losses.keys
+        num_images += losses.num_images
+        for name, term in losses.terms.items():
+            terms[name] = terms.get(name, 0.0) + float(term.detach()) / parts
+    networks = [name for name in trainee.optimisers if name != "discriminator"]
+    for name in networks:
+        norms[f"gradient/{name}"], trouble = _clip(trainee, name, keys, trouble)
+    _agree_that_finite(fabric, trouble, course)
+    for name in networks:
+        trainee.optimisers[name].step()
+    trainee.ema.update_parameters(trainee.plain)
+
+    _seed(config, course, parts * fabric.world_size + fabric.global_rank)
+    adversary = stage.discriminator_losses(joint_step) if is_joint else None
+    if adversary is not None:
+        trainee.optimisers["discriminator"].zero_grad(set_to_none=True)
+        trouble = _not_finite(adversary)
+        fabric.backward(_sum(adversary))
+        norms["gradient/discriminator"], trouble = _clip(trainee, "discriminator", adversary.keys, trouble)
+        _agree_that_finite(fabric, trouble, course)
+        trainee.optimisers["discriminator"].step()
+        terms |= {name: float(term.detach()) for name, term in adversary.terms.items()}
+    return StepRecord(terms, norms, keys, num_images)
 
 
 def _optimiser(network: nn.Module, settings: OptimiserConfig, factor: float = 1.0) -> torch.optim.Optimizer:
@@ -324,58 +402,103 @@ def _rate_factor(config: TrainConfig, step: int, joint_step: int, progress: floa
     return warm_up * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0))))
 
 
-def _checked_sum(losses: StepLosses, step: int) -> torch.Tensor:
-    for name, term in losses.terms.items():
-        if not torch.isfinite(term.detach()):
-            raise UserError(
-                f"step {step + 1}: loss term {name} is {float(term.detach())}; the run stops, its last checkpoint "
-                f"stays. Batch: {_some(losses.keys)}"
-            )
+def _seed(config: TrainConfig, course: Course, batch: int) -> None:
+    """Seed torch's generators for one batch of one step; after a rollback the draws are others."""
+    words = f"{config.seed} {course.rollbacks} {course.step} {batch}".encode()
+    torch.manual_seed(int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little") >> 1)
+
+
+def _sum(losses: StepLosses) -> torch.Tensor:
     return torch.stack([term.float() for term in losses.terms.values()]).sum()
 
 
-def _clip_and_step(trainee: Trainee, name: str, step: int, keys: tuple[str, ...]) -> None:
+def _not_finite(losses: StepLosses) -> str | None:
+    """What is wrong with the losses, or None."""
+    for name, term in losses.terms.items():
+        if not torch.isfinite(term.detach()):
+            return f"loss term {name} is {float(term.detach())}. Batch: {_some(losses.keys)}"
+    return None
+
+
+def _clip(trainee: Trainee, name: str, keys: tuple[str, ...], trouble: str | None) -> tuple[float, str | None]:
+    """Clip one network's gradient; its norm before, and the first trouble known by now."""
     network = trainee.discriminator if name == "discriminator" else getattr(trainee.plain, name)
-    optimiser = trainee.optimisers[name]
     norm = trainee.fabric.clip_gradients(
-        network, optimiser, max_norm=trainee.config.optimiser.clip_norm, error_if_nonfinite=False
+        network, trainee.optimisers[name], max_norm=trainee.config.optimiser.clip_norm, error_if_nonfinite=False
     )
     # A scaler of 16-bit floats skips such a step by itself, and lowers its scale.
-    if norm is not None and not torch.isfinite(norm) and trainee.config.optimiser.precision != "16-mixed":
-        raise UserError(
-            f"step {step + 1}: the gradient of {name} is not finite; the run stops, its last checkpoint stays. "
-            f"Batch: {_some(keys)}"
-        )
-    optimiser.step()
+    if not torch.isfinite(norm) and trainee.config.optimiser.precision != "16-mixed":
+        trouble = trouble or f"the gradient of {name} is not finite. Batch: {_some(keys)}"
+    return float(norm), trouble
 
 
-def _gauge(
-    trainee: Trainee, stage: Stage, log: RunLog, step: int, clock: Clock, progress: float, best: float
-) -> float | None:
-    """Gauge on every rank (the stage may act on it), record on the first; the value if it is the best so far."""
+def _agree_that_finite(fabric: Fabric, trouble: str | None, course: Course) -> None:
+    if _any_rank(fabric, trouble is not None):
+        told = trouble or "a loss or gradient of another process is not finite"
+        raise NotFiniteError(f"step {course.step + 1}: {told}; the run stops, its last checkpoint stays")
+
+
+def _gradient_norms(trainee: Trainee, losses: StepLosses) -> dict[str, float]:
+    """Norm of every loss's gradient on every network that it reaches, "gradient/NETWORK/LOSS"."""
+    owners = [
+        (name, parameter)
+        for name in NETWORKS
+        for parameter in getattr(trainee.plain, name).parameters()
+        if parameter.requires_grad
+    ]
+    norms = {}
+    for loss, term in losses.terms.items():
+        if not term.requires_grad:
+            continue
+        gradients = torch.autograd.grad(term, [own for _, own in owners], retain_graph=True, allow_unused=True)
+        squares: dict[str, float] = {}
+        for (name, _), gradient in zip(owners, gradients, strict=True):
+            if gradient is not None:
+                squares[name] = squares.get(name, 0.0) + float(gradient.float().square().sum())
+        norms |= {f"gradient/{name}/{loss}": math.sqrt(square) for name, square in squares.items() if square > 0}
+    return norms
+
+
+def _roll_back(trainee: Trainee, stage: Stage, run: Path, course: Course, log: RunLog, error: NotFiniteError) -> Course:
+    """Back to the last checkpoint, but for the streams: they go on behind the samples that led here."""
+    if course.rollbacks >= trainee.config.schedule.max_rollbacks:
+        raise UserError(f"{error}; rolled back {course.rollbacks} times before: schedule.max_rollbacks")
+    trainee.fabric.barrier()
+    if not (run / "last").is_file():
+        raise UserError(f"{error}; there is none yet to roll back to: schedule.checkpoint_every")
+    checkpoint = open_checkpoint(run)
+    _, restored = _restore(trainee, stage, checkpoint)
+    log.rewind(checkpoint.step)
+    log.say(f"{error}. Rolled back to step {checkpoint.step}, on with other draws")
+    # Not joint_start_s: the clock goes on.
+    return replace(restored, rollbacks=course.rollbacks + 1, joint_start_s=course.joint_start_s)
+
+
+def _gauge(trainee: Trainee, stage: Stage, log: RunLog, course: Course, clock: Clock, progress: float) -> bool:
+    """Gauge on every rank (the stage may act on it), record on the first; whether the run was never better."""
     with _evaluating(trainee.ema):
         values = stage.gauge(trainee.ema.module, progress)
-    log.numbers("gauge", step, clock.seconds, values)
-    log.say(f"step {step}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
-    value = values.get(stage.best_gauge, math.nan)
-    return value if value < best else None
+    log.numbers("gauge", course.step, clock.seconds, values)
+    log.say(f"step {course.step}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
+    # Rounding may tell ranks apart, and saving is done together.
+    value = trainee.fabric.broadcast(values.get(stage.best_gauge, math.nan))
+    is_best = value < (math.inf if course.best is None else course.best)
+    course.best = value if is_best else course.best
+    course.gauges_since_best = 0 if is_best else course.gauges_since_best + 1
+    return is_best
 
 
-class _evaluating:
-    """Evaluation mode without gradients, and the random state put back: looking must not change the training."""
+def _damaged(stage: Stage) -> dict[str, str]:
+    """Shards that the streams had to skip: location, why."""
+    return {where: why for stream in stage.streams.values() for where, why in stream.damaged.items()}
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self._no_grad = torch.no_grad()
 
-    def __enter__(self) -> None:
-        self._random = torch.get_rng_state()
-        self.module.eval()
-        self._no_grad.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        self._no_grad.__exit__(*exception)
-        torch.set_rng_state(self._random)
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, without gradients."""
+    module.eval()
+    with torch.no_grad():
+        yield
 
 
 class _StopSignals:
@@ -403,47 +526,55 @@ class _Meter:
 
     def __init__(self, clock: Clock, stage: Stage) -> None:
         self.clock, self.stage = clock, stage
-        self.rates: dict[str, float] = {}
-        self._shown: dict[str, float] = {}
+        self._shown = ""
         self._reset()
 
     def _reset(self) -> None:
-        self.images, self._steps, self._totals = 0, 0, {}
-        self._counts: dict[str, int] = {}
-        self._since_s, self._waited_s = self.clock.seconds, self.stage.data_wait_s()
+        self._images = 0
+        self._terms: dict[str, list[float]] = {}
+        self._norms: dict[str, list[float]] = {}
+        self._since_s, self._waited_s = self.clock.seconds, self._wait_s()
 
-    def add(self, totals: Mapping[str, float]) -> None:
-        self._steps += 1
-        for name, value in totals.items():
-            self._totals[name] = self._totals.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def _wait_s(self) -> float:
+        return sum(stream.waited_s for stream in self.stage.streams.values())
+
+    def add(self, record: StepRecord, world_size: int) -> None:
+        self._images += record.num_images * world_size
+        for values, means in ((record.terms, self._terms), (record.norms, self._norms)):
+            for name, value in values.items():
+                means.setdefault(name, []).append(value)
 
     def flush(self) -> dict[str, float]:
-        """Means of the terms since the last flush, images/s and the part of the time spent waiting for data."""
+        """Means since the last flush, their sum, images/s, and the part of the time spent waiting for data."""
         seconds = max(self.clock.seconds - self._since_s, 1e-9)
-        means = {name: total / self._counts[name] for name, total in self._totals.items()}
-        self._shown = {
-            "total": sum(means.values()),
-            "images_per_s": self.images / seconds,
-            "data_wait_pct": 100.0 * (self.stage.data_wait_s() - self._waited_s) / seconds,
+        terms = {name: sum(values) / len(values) for name, values in self._terms.items()}
+        norms = {name: sum(values) / len(values) for name, values in self._norms.items()}
+        rates = {
+            "total": sum(terms.values()),
+            "images_per_s": self._images / seconds,
+            "data_wait_pct": 100.0 * (self._wait_s() - self._waited_s) / seconds,
         }
+        if damaged := len(_damaged(self.stage)):
+            rates["damaged_shards"] = damaged
+        largest = sorted(terms, key=lambda name: -terms[name])[:3]
+        self._shown = (
+            f"loss {rates['total']:.3f} ({', '.join(f'{name} {terms[name]:.3g}' for name in largest)})  "
+            f"{rates['images_per_s']:.0f} images/s  data wait {rates['data_wait_pct']:.1f}%"
+        )
         self._reset()
-        return means | self._shown | self.rates
+        return terms | norms | rates
 
     def note(self, step: int, last_step: int, fraction: float) -> str:
         if not self._shown:
             return f"step {step}/{last_step}"
         left_s = self.clock.seconds * (1.0 - fraction) / max(fraction, 1e-6)
-        return (
-            f"step {step}/{last_step}  loss {self._shown['total']:.3f}  {self._shown['images_per_s']:.0f} images/s  "
-            f"data wait {self._shown['data_wait_pct']:.0f}%  {left_s / 60:.0f} min left"
-        )
+        return f"step {step}/{last_step}  {self._shown}  {left_s / 60:.0f} min left"
 
 
-def _save(trainee: Trainee, stage: Stage, run: Path, step: int, state: dict[str, Any], is_best: bool) -> None:
-    """Gather every rank's stream positions and random states; the first rank writes."""
+def _save(trainee: Trainee, stage: Stage, run: Path, course: Course, clock: Clock, is_best: bool) -> None:
+    """Gather every rank's own values; the first rank writes."""
     fabric = trainee.fabric
-    own = {"random": random_state(), **stage.values()}
+    own = stage.values()
     ranks: list[Any] = [own]
     if fabric.world_size > 1:
         ranks = [None] * fabric.world_size
@@ -457,30 +588,44 @@ def _save(trainee: Trainee, stage: Stage, run: Path, step: int, state: dict[str,
         if trainee.discriminator is not None:
             weights["discriminator"] = trainee.discriminator.module.state_dict()
         optimisers = {name: optimiser.state_dict() for name, optimiser in trainee.optimisers.items()}
-        state = {key: value for key, value in state.items() if value != math.inf}
-        state |= {"ranks": ranks, "ema_updates": int(trainee.ema.n_averaged)}
+        state = {
+            "course": asdict(course),
+            "seconds": clock.seconds,
+            "streams": {name: stream.state_dict() for name, stream in stage.streams.items()},
+            "ranks": ranks,
+            "ema_updates": int(trainee.ema.n_averaged),
+        }
         keep = trainee.config.schedule.keep_checkpoints
-        save_checkpoint(run, step, trainee.config, weights, optimisers, state, keep, is_best)
+        save_checkpoint(run, course.step, trainee.config, weights, optimisers, state, keep, is_best)
     fabric.barrier()
 
 
-def _restore(trainee: Trainee, stage: Stage, checkpoint: Checkpoint) -> tuple[Clock, float, float | None, int]:
+def _restore(trainee: Trainee, stage: Stage, checkpoint: Checkpoint) -> tuple[Clock, Course]:
+    """Everything but the positions of the streams."""
     load_strictly(trainee.plain, checkpoint.weights("model"), f"{checkpoint.folder}/model.safetensors")
     load_strictly(trainee.ema.module, checkpoint.weights("ema"), f"{checkpoint.folder}/ema.safetensors")
     state = checkpoint.state()
+    if "course" not in state:
+        raise UserError(
+            f"{checkpoint.folder}: written by an earlier version, whose state differs; start anew from its weights "
+            "with --init"
+        )
     trainee.ema.n_averaged.fill_(state["ema_updates"])
     if trainee.discriminator is not None:
         source = f"{checkpoint.folder}/discriminator.safetensors"
         load_strictly(trainee.discriminator.module, checkpoint.weights("discriminator"), source)
     for name, stored in checkpoint.optimisers().items():
         trainee.optimisers[name].load_state_dict(stored)
-    ranks, world_size = state["ranks"], trainee.fabric.world_size
-    if len(ranks) != world_size:
-        raise UserError(f"{checkpoint.folder}: saved by {len(ranks)} processes, cannot be resumed by {world_size}")
-    own = ranks[trainee.fabric.global_rank]
-    stage.restore(checkpoint.weights, own)
-    restore_random_state(own["random"])
-    return Clock(before_s=state["seconds"]), state.get("best", math.inf), state["joint_start_s"], checkpoint.step
+    # Values that differ between ranks are estimates of the same thing: another number of ranks takes what there is.
+    ranks = state["ranks"]
+    stage.restore(checkpoint.weights, ranks[trainee.fabric.global_rank % len(ranks)])
+    return Clock(before_s=state["seconds"]), Course(**state["course"])
+
+
+def _restore_streams(stage: Stage, checkpoint: Checkpoint) -> None:
+    positions = checkpoint.state()["streams"]
+    for name, stream in stage.streams.items():
+        stream.load_state_dict(positions[name])
 
 
 def _any_rank(fabric: Fabric, flag: bool) -> bool:

@@ -15,7 +15,7 @@ import torch
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch
 from trainer.data.config import CropConfig
-from trainer.data.streams import load_evaluation_set, pose_prior_stream, synthetic_stream
+from trainer.data.streams import Datasets, load_gauge_set, pose_prior_stream, synthetic_stream
 from trainer.models.features import Features
 from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel, PoseOutput
@@ -95,21 +95,15 @@ class Pretrain:
     def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
         return gauges.strip(ema, self.held_out, self.skeleton, self.config, self.trainee.device)
 
-    def data_wait_s(self) -> float:
-        return sum(stream.waited_s for stream in self.streams.values())
-
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {"perceptual": {"norms": self.perceptual.norms}}
 
     def values(self) -> dict[str, Any]:
-        streams = {name: stream.state_dict() for name, stream in self.streams.items()}
-        return {"streams": streams, "pictures_teach": self.pictures_teach}
+        return {"pictures_teach": self.pictures_teach}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
         self.pictures_teach = values["pictures_teach"]
-        for name, stream in self.streams.items():
-            stream.load_state_dict(values["streams"][name])
 
     def _prior_drawings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Poses of the prior, varied, [D, K, 2] under the drawing's names, and their spoilt drawings [D, C, s, s]."""
@@ -135,16 +129,10 @@ class Pretrain:
         values["pictures_teach"] = float(self.pictures_teach)
 
 
-def held_out_set(trainee: Trainee, folder: str, crop: CropConfig) -> list[Batch]:
-    """The batches that a stage is gauged on: some of a dataset's frames, evenly spread, cropped without chance."""
+def held_out_set(trainee: Trainee, datasets: Datasets, crop: CropConfig) -> list[Batch]:
+    """The batches that a stage is gauged on: some of the datasets' frames, evenly spread, cropped without chance."""
     config = trainee.config
-    return load_evaluation_set(
-        folder,
-        trainee.skeleton,
-        config.data.input_size_px,
-        crop=crop,
-        max_samples=config.schedule.gauge_samples,
-    )
+    return load_gauge_set(datasets, trainee.skeleton, config.data, crop, config.schedule.gauge_samples)
 
 
 def make_perceptual_loss(trainee: Trainee) -> PerceptualLoss:

@@ -39,7 +39,8 @@ class Refine:
     def __init__(self, trainee: Trainee, folders: Folders) -> None:
         self.trainee, self.config, self.skeleton = trainee, trainee.config, trainee.skeleton
         fabric, data = trainee.fabric, trainee.config.data
-        self.stream = real_stream(folders.real, data, self.config.seed, fabric.global_rank, fabric.world_size)
+        place = (fabric.global_rank, fabric.world_size)
+        self.streams = {"real": real_stream(folders.real, data, self.config.seed, *place)}
         self.held_out_real = held_out_set(trainee, folders.held_out_real or folders.real, data.real_crop)
         self.perceptual = make_perceptual_loss(trainee)
         self.start = copy.deepcopy(trainee.ema.module).eval()
@@ -48,7 +49,7 @@ class Refine:
         raise UserError("refinement does not train the pose head: set schedule.pose_head_steps=0")
 
     def losses(self, step: int, progress: float) -> StepLosses:
-        batch = next(self.stream).to(self.trainee.device)
+        batch = next(self.streams["real"]).to(self.trainee.device)
         weights, blend = self.config.losses, self.config.model.answer_blend
         output = self.trainee.model(batch.images, blend=blend, partners=batch.partners)
         with torch.no_grad():
@@ -82,16 +83,12 @@ class Refine:
     def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
         return gauges.strip(ema, self.held_out_real, self.skeleton, self.config, self.trainee.device)
 
-    def data_wait_s(self) -> float:
-        return self.stream.waited_s
-
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {"perceptual": {"norms": self.perceptual.norms}, "start": self.start.state_dict()}
 
     def values(self) -> dict[str, Any]:
-        return {"streams": {"real": self.stream.state_dict()}}
+        return {}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
         self.start.load_state_dict(tensors("start"))
-        self.stream.load_state_dict(values["streams"]["real"])

@@ -11,8 +11,6 @@ from trainer.training.checkpoint import (
     load_model,
     load_strictly,
     open_checkpoint,
-    random_state,
-    restore_random_state,
     save_checkpoint,
 )
 
@@ -100,13 +98,6 @@ def test_strict_load_names_what_does_not_match():
     module = torch.nn.Linear(3, 2)
     with pytest.raises(UserError, match=r"missing bias.*unknown extra.*weight is \(2, 4\), not \(2, 3\)"):
         load_strictly(module, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "x.safetensors")
-
-
-def test_random_state_goes_through_json():
-    state = json.loads(json.dumps(random_state()))
-    first = torch.rand(3)
-    restore_random_state(state)
-    torch.testing.assert_close(torch.rand(3), first)
 
 
 def test_a_model_of_other_weights_is_refused(tmp_path):
