@@ -32,8 +32,8 @@ CHARTED = {
 """The metrics that are charted of each breakdown."""
 _DASHES = ("-", "--", ":")
 _MOST_POINTS = 400
-_TRAIN_RATES = ("images_per_s", "data_wait_pct", "learning_rate")
-_GRADIENT = "gradient_"
+_TRAIN_RATES = ("images_per_s", "data_wait_pct", "learning_rate", "damaged_shards")
+_GRADIENT = "gradient/"
 _NOT_LOSSES = {"step", "kind", "seconds", "images", "total", *_TRAIN_RATES}
 _ROUND_ENDS = np.outer(10.0 ** np.arange(-2, 4), [1, 2, 5]).ravel()
 
@@ -107,8 +107,28 @@ def loss_curves(histories: Sequence[History]) -> list[Curve]:
 
 
 def gradient_curves(histories: Sequence[History]) -> list[Curve]:
-    """Norms of each loss's gradient, where they were logged."""
-    return _term_curves(histories, lambda name: name.startswith(_GRADIENT))
+    """Norms of each network's whole gradient."""
+    return _term_curves(histories, lambda name: name.startswith(_GRADIENT) and name.count("/") == 1)
+
+
+def gradient_table(history: History) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Norms of each loss's gradient on each network, means over the later half of the run, where they were logged.
+
+    Returns:
+        Networks, and (loss, its norm on each network as text); both empty if none was logged.
+    """
+    norms: dict[tuple[str, str], list[float]] = {}
+    for entry in history.train[len(history.train) // 2 :]:
+        for name, value in entry.items():
+            if name.startswith(_GRADIENT) and name.count("/") == 2 and _is_number(value):
+                _, network, loss = name.split("/")
+                norms.setdefault((loss, network), []).append(value)
+    networks = list(dict.fromkeys(network for _, network in norms))
+    rows = []
+    for loss in dict.fromkeys(loss for loss, _ in norms):
+        reached = [norms.get((loss, network)) for network in networks]
+        rows.append((loss.replace("_", " "), [f"{np.mean(values):.3g}" if values else "-" for values in reached]))
+    return [network.replace("_", " ") for network in networks], rows
 
 
 def speed_curves(histories: Sequence[History]) -> list[Curve]:
@@ -199,7 +219,7 @@ def _curve(
         axes = figure.subplots()
         for history, dash, _, images, values in lines:
             kept = np.unique(np.linspace(0, len(images) - 1, min(len(images), _MOST_POINTS)).round().astype(int))
-            axes.plot(images[kept], values[kept], dash, color=history.colour, linewidth=1.4)
+            axes.plot(images[kept], values[kept], dash, color=history.colour, linewidth=1.6)
         labels = {label: dash for _, dash, label, _, _ in lines if label}
         for label, dash in labels.items():
             axes.plot([], [], dash, color=INK, linewidth=1.4, label=label)

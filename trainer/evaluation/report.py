@@ -23,6 +23,7 @@ from trainer.evaluation.charts import (
     breakdown_charts,
     gauge_curves,
     gradient_curves,
+    gradient_table,
     loss_curves,
     run_colours,
     speed_curves,
@@ -91,6 +92,7 @@ def write_report(
         "gauges": gauge_curves(histories),
         "losses": loss_curves(histories),
         "gradients": gradient_curves(histories),
+        "gradient_tables": [(history.name, *table) for history in histories if (table := gradient_table(history))[0]],
         "speeds": speed_curves(histories),
         "breakdowns": [
             (title, charts) for name, title in BREAKDOWNS.items() if (charts := breakdown_charts(names, results, name))

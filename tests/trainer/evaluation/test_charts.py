@@ -7,6 +7,7 @@ from trainer.evaluation.charts import (
     breakdown_charts,
     gauge_curves,
     gradient_curves,
+    gradient_table,
     loss_curves,
     run_colours,
     speed_curves,
@@ -36,10 +37,24 @@ def test_each_term_of_any_run_has_one_panel_that_says_where_it_began_and_ended()
 
 
 def test_losses_gradients_and_speeds_are_told_apart():
-    run = [history("a", bones=[1.0, 2.0], gradient_bones=[0.1, 0.2], data_wait_pct=[5.0, 6.0], total=[1.0, 2.0])]
+    terms = {"bones": [1.0, 2.0], "gradient/encoder": [0.1, 0.2], "gradient/encoder/bones": [0.1, 0.2]}
+    run = [history("a", **terms, data_wait_pct=[5.0, 6.0], total=[1.0, 2.0])]
     assert [curve.caption for curve in loss_curves(run)] == ["bones"]
-    assert [curve.caption for curve in gradient_curves(run)] == ["bones"]
+    assert [curve.caption for curve in gradient_curves(run)] == ["encoder"]
     assert [curve.caption for curve in speed_curves(run)] == ["% of the time spent waiting for data"]
+
+
+def test_gradients_of_losses_are_means_over_the_later_half_by_network():
+    terms = {
+        "gradient/encoder": [9.0] * 4,
+        "gradient/encoder/joints_2d": [9.0, 9.0, 1.0, 2.0],
+        "gradient/pose_head/joints_2d": [9.0, 9.0, 3.0, None],
+        "gradient/encoder/bones": [9.0, 9.0, None, 0.5],
+    }
+    networks, rows = gradient_table(history("a", **terms))
+    assert networks == ["encoder", "pose head"]
+    assert rows == [("joints 2d", ["1.5", "3"]), ("bones", ["0.5", "-"])]
+    assert gradient_table(history("a", bones=[1.0])) == ([], [])
 
 
 def test_what_was_not_logged_twice_has_no_curve():

@@ -43,7 +43,7 @@ def finished_run(untrained_run, tmp_path_factory):
     lines = []
     for step in range(5, 60, 5):
         lines.append({"step": step, "kind": "train", "seconds": step, "joints_2d": 9 / step, "perceptual": None})
-        lines[-1] |= {"bones": 0.1, "images_per_s": 30.0, "gradient_bones": None}
+        lines[-1] |= {"bones": 0.1, "images_per_s": 30.0, "gradient/encoder/bones": 0.5}
         gauge = {"error_pct": 20 - step / 5, "error_pct_min": 18 - step / 5, "mean_pose_pct": 17.0}
         gauge |= {"right": 1.0, "shuffled": 1.0 + step / 100, "blank": 1.1 + step / 100}
         lines.append({"step": step, "kind": "gauge", "seconds": step, **gauge})
