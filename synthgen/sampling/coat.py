@@ -127,7 +127,7 @@ def sample_coat(
     horns = palette.colour(("cream", "tan", "slate", "dark"))
     return coat, {
         "fur": fur,
-        "mane": Material("strands", (_DARK_MANE, _LIGHT_HAIR), 60.0, _NO_TURN, hair.roughness, 0.7, sheen=hair.sheen),
+        "mane": fur if mane is None else _long_hair(hair),  # without an edge where it is coloured as the body
         "eyes": plain((0.75, 0.72, 0.68), 0.15),
         "iris": plain(as_colour(0.55 * np.array(palette.colour(style.iris))), 0.15),
         "nose": plain(nose, 0.45),
@@ -217,6 +217,10 @@ def _random_markings(recipe: CoatRecipe, palette: _Palette, draws: Draws) -> Mar
         legs=float(left_out[1]),
         head=float(left_out[2]),
     )
+
+
+def _long_hair(hair: Material) -> Material:
+    return Material("strands", (_DARK_MANE, _LIGHT_HAIR), 60.0, _NO_TURN, hair.roughness, 0.7, sheen=hair.sheen)
 
 
 def _hair(style: CoatStyle, recipe: CoatRecipe, draws: Draws) -> Material:

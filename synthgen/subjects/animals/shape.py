@@ -49,7 +49,7 @@ _FUR_SHARES = {
     "foot": 0.15,
 }
 _LEG_FUR = 0.8
-_FOLDS_BELOW, _FOLD_ROUNDS = 0.75, 25
+_FOLDS_BELOW, _FOLD_ROUNDS = 0.75, 20
 _TAIL_TAPER = (0.8, 1.0, 1.0, 0.9, 0.6, 0.2)  # how much of a tail's girth its bones take
 _DEWCLAWS_HOOF = 0.02  # in heights of the withers: lower ends of hooves that an animal stands on
 
@@ -200,7 +200,7 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         low, reach = _lowest(body, bare, heads)
         legs = legs * (1 + (low - low.min()) / reach)
     rest = skin(furry.astype(np.float32), body.weights, body.heads, maps, heads)
-    bare, rest = (_without_folds(body, shape, points) for points in (bare, rest))
+    rest = _without_folds(body, shape, rest)
     ground = np.array([0, 0, bare[:, 2].min()])
     bare, rest, heads = ((points - ground) * shape.size for points in (bare, rest, heads))
     bare, rest = bare.astype(np.float32), rest.astype(np.float32)
@@ -238,11 +238,12 @@ def _face_parts(body: AnimalBody, shape: QuadrupedShape, mane: np.ndarray) -> np
     Args:
         mane: [V] how much each vertex belongs to a mane or a tuft.
     """
-    fur, of_mane, mouth, udder = (PART_NAMES.index(name) for name in ("fur", "mane", "mouth", "udder"))
+    fur, of_mane, nose, mouth, udder = (PART_NAMES.index(name) for name in ("fur", "mane", "nose", "mouth", "udder"))
     parts = body.face_parts.copy()
     if not shape.udder:
         parts[parts == udder] = fur
-    if shape.proboscis:  # the palate has become the trunk's underside
+    if shape.proboscis:  # the nose has become the trunk's tip, the palate its underside
+        parts[parts == nose] = fur
         parts[(parts == mouth) & (body.weights[body.faces, BONE["head"]].min(1) > 0.9)] = fur
     parts[(parts == fur) & (mane[body.faces].mean(1) > 0.5)] = of_mane
     return parts
@@ -419,7 +420,8 @@ def _coat(body: AnimalBody, shape: QuadrupedShape, frame: np.ndarray, height_m: 
     ears = body.weights[:, [BONE[f"ear{n}_{end}"] for n in (1, 2) for end in "LR"]].sum(1)
     hairless = [PART_NAMES.index(name) for name in PART_NAMES if name not in ("fur", "mane")]
     hard = body.vertex_parts[:, hairless].any(1)
-    shares = [next((v for k, v in _FUR_SHARES.items() if name.startswith(k)), 1.0) for name in BONES]
+    of_bones = _FUR_SHARES | {"tail": min(shape.tail_girth, 1.0)}
+    shares = [next((v for k, v in of_bones.items() if name.startswith(k)), 1.0) for name in BONES]
     fur = body.weights @ np.array(shares) * (1 - _LEG_FUR * _smooth(1.6 * leg)) * ~hard
     crest = body.vertex_parts[:, PART_NAMES.index("mane")] & (along > 0.8)
     if crest.any():
@@ -466,17 +468,32 @@ def _bone_maps(body: AnimalBody, shape: QuadrupedShape, legs: np.ndarray) -> np.
 
 
 def _without_folds(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray) -> np.ndarray:
-    """Smooth the neck [V,3] of builds so short in it that the skin would lie in rings."""
-    strength = np.clip((_FOLDS_BELOW - shape.neck_length) / 0.2, 0, 1)
-    if not strength:
+    """Smooth the skin [V,3] where neighbouring bones are stretched so differently that it would lie in folds.
+
+    These are short necks, and where legs leave a trunk that has become much thicker or thinner than they.
+    """
+    at_neck = np.clip((_FOLDS_BELOW - shape.neck_length) / 0.2, 0, 1)
+    at_legs = np.clip(np.log([shape.trunk_girth, shape.trunk_depth, 1 / shape.leg_length]).max() / 0.4, 0, 1)
+    if not (at_neck or at_legs):
         return vertices
-    neck = body.weights[:, [BONE[name] for name in ("spine3", "neck1", "neck2", "neck3")]].sum(1)
-    share = (strength * 0.7 * _smooth(1.5 * neck) * ~body.vertex_parts[:, PART_NAMES.index("horns")])[:, None]
-    around = _neighbours(body)
-    result = vertices.astype(np.float64)
-    for _ in range(_FOLD_ROUNDS):
-        result += share * (around @ result - result)
-    return result.astype(np.float32)
+    neck, trunk, leg = (
+        _smooth(1.5 * body.weights[:, [BONE[name] for name in BONES if name.startswith(stems)]].sum(1))
+        for stems in (
+            ("spine3", "neck"),
+            ("pelvis", "spine", "hip", "scapula"),
+            ("thigh", "shin", "upper_arm", "forearm"),
+        )
+    )
+    is_soft = ~body.vertex_parts[:, PART_NAMES.index("horns")]
+    neck, leg = 0.7 * at_neck * neck * is_soft, at_legs * np.maximum(leg, 0.5 * trunk) * is_soft
+    result = vertices.copy()
+    # Inwards and, for legs, a little further outwards again, which keeps their volume (Taubin, 1995).
+    for share, steps in ((neck, (1.0,)), (leg, (0.6, -0.62))):
+        rows = np.flatnonzero(share > 0.02)
+        around, own = _neighbours(body)[rows], share[rows, None].astype(np.float32)
+        for step in steps * _FOLD_ROUNDS * bool(len(rows)):
+            result[rows] += step * own * (around @ result - result[rows])
+    return result
 
 
 @lru_cache(maxsize=16)
@@ -487,7 +504,7 @@ def _neighbours(body: AnimalBody) -> csr_array:
     differ = here != after
     pairs = np.unique(np.concatenate([[here, after], [after, here]], axis=1)[:, np.tile(differ, 2)], axis=1)
     count = np.bincount(pairs[0], minlength=len(body.vertices))
-    return csr_array((1 / count[pairs[0]], pairs), (len(count), len(count)))
+    return csr_array(((1 / count[pairs[0]]).astype(np.float32), pairs), (len(count), len(count)))
 
 
 def _factors(stem: str, shape: QuadrupedShape, legs: np.ndarray) -> tuple[float, float]:
