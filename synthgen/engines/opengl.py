@@ -218,7 +218,8 @@ class Graphics:
         GL.glUseProgram(self._number)
         clip = _clip_from_world(Camera(width, height, K, camera.cam_from_world))
         self._set_matrices(self._number, "clip_from_world", clip)
-        self._draw_triangles()
+        assert self._covering is not None
+        self._draw_triangles(0, len(self._covering.triangles))
         numbers = np.empty((height, width), dtype=np.int32)
         GL.glReadPixels(0, 0, width, height, GL.GL_RED_INTEGER, GL.GL_INT, numbers)
         rays = camera.cam_from_world[:3, :3].T @ np.linalg.inv(camera.K)
@@ -305,18 +306,24 @@ class Graphics:
         GL.glEnable(GL.GL_DEPTH_CLAMP)
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.5, 2.0)
+        GL.glFrontFace(GL.GL_CW)  # in maps as in pictures y points down
+        assert self._covering is not None
+        of_bodies = self._covering.num_of_bodies
         for layer, lamp in enumerate(maps):
             GL.glFramebufferTextureLayer(GL.GL_FRAMEBUFFER, GL.GL_DEPTH_ATTACHMENT, self._maps, 0, layer)
             GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
             self._set_matrices(self._depth, "clip_from_world", lamp.clip_from_world)
-            self._draw_triangles()
+            # what of bodies faces away from the lamp lies behind what faces it
+            GL.glEnable(GL.GL_CULL_FACE)
+            self._draw_triangles(0, of_bodies)
+            GL.glDisable(GL.GL_CULL_FACE)
+            self._draw_triangles(of_bodies, len(self._covering.triangles))
         GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glDisable(GL.GL_DEPTH_CLAMP)
 
-    def _draw_triangles(self) -> None:
-        assert self._covering is not None
-        count = self._covering.triangles.size
-        self._gl.glDrawElements(self._gl.GL_TRIANGLES, count, self._gl.GL_UNSIGNED_INT, None)
+    def _draw_triangles(self, first: int, last: int) -> None:
+        GL, start = self._gl, ctypes.c_void_p(12 * first)
+        GL.glDrawElements(GL.GL_TRIANGLES, 3 * (last - first), GL.GL_UNSIGNED_INT, start)
 
     def _resize(self, width: int, height: int) -> None:
         if self._size == (width, height):

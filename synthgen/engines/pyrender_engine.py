@@ -25,6 +25,7 @@ from synthgen.stage import Stage
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1, as in Blender
 _EDGE_M = 0.04  # a step in depth on a subject that is an edge to smooth
 _SHADOWS_M = 8.0  # how far from the subjects on each axis depth maps tell shadows
+_SUNK_M = 0.1  # how deep soles and the wall may stand in the floor
 _FAINT = 0.01  # share of the light below which a lamp is left out
 
 
@@ -111,13 +112,14 @@ class PyrenderRenderer:
         brightest = max(lamp.irradiance.sum() for lamp in lamps)
         around = environment.harmonics[0].sum() * world.strength * 0.282  # the value of band 0's harmonic
         lamps = [lamp for lamp in lamps if lamp.irradiance.sum() > _FAINT * max(brightest, around)]
-        casters, large = _casters(surfaces)
+        places = np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps]).reshape(-1, 4)
+        casters, large = _casters(surfaces, places)
         return Light(
             sky=sky,
             sky_from_world=sky_from_world,
             sky_strength=world.strength,
             harmonics=environment.harmonics,
-            lamp_places=np.array([[*lamp.place, lamp.distance_m > 0] for lamp in lamps]).reshape(-1, 4),
+            lamp_places=places,
             lamp_irradiances=np.array([[*lamp.irradiance, lamp.distance_m] for lamp in lamps]).reshape(-1, 4),
             casters=casters,
             large=large,
@@ -130,15 +132,25 @@ class PyrenderRenderer:
         return self._skies[asset]
 
 
-def _casters(surfaces: Surfaces) -> tuple[np.ndarray, np.ndarray]:
-    """Points [N, 3] round what casts shadows near the subjects, and the triangles [M, 3, 3] that reach far away."""
+def _casters(surfaces: Surfaces, lamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [N, 3] round what casts shadows near the subjects, and the triangles [M, 3, 3] that reach far away from
+    them and have something on the side that lamps [L, 4] do not shine on."""
     covering = surfaces.covering
     subjects = surfaces.vertices[: len(surfaces.vertices) - len(covering.thing_vertices) : 8]  # the rest are near
     points = np.concatenate([subjects, covering.thing_vertices])
     near = points[(np.abs(points - subjects.mean(axis=0)) < _SHADOWS_M).all(axis=1)]
     of_things = surfaces.vertices[covering.triangles[covering.instances == 0]]
     away = np.abs(of_things - subjects.mean(axis=0)) >= _SHADOWS_M
-    return near, of_things[away.any(axis=(1, 2))]
+    large = of_things[away.any(axis=(1, 2))].astype(np.float64)
+    a, b, c = large.transpose(1, 0, 2)
+    planes = np.cross(b - a, c - a)
+    planes /= np.linalg.norm(planes, axis=1, keepdims=True)
+    offsets = (planes * a).sum(axis=1)
+    sides = points @ planes.T - offsets  # [N, M]
+    shines_on = lamps[:, :3] @ planes.T - lamps[:, 3:] * offsets > 0  # [L, M]
+    has_dark_side = shines_on.any(axis=0) & (sides.min(axis=0) < -_SUNK_M)
+    has_dark_side |= ~shines_on.all(axis=0) & (sides.max(axis=0) > _SUNK_M)
+    return near, large[has_dark_side]
 
 
 def _edges(covering: Covering, triangle: np.ndarray, depth_m: np.ndarray) -> np.ndarray:

@@ -22,10 +22,11 @@ _REMAP_ROWS = 256  # cv2 refuses results of more than 32,767 columns
 
 @dataclass(frozen=True, eq=False)
 class Covering:
-    """What all frames of a stage share: how vertices make triangles, subjects first, and what covers these.
+    """What all frames of a stage share: how vertices make triangles, and what covers these.
 
     Attributes:
-        triangles: [T, 3] int32.
+        triangles: [T, 3] int32; first those of the subjects' own bodies, then all else.
+        num_of_bodies: how many of them are the bodies'. Nobody sees these from within, but through something else.
         place, tint: [V, 3] float32 of the vertices: where they lie in the material (where patterns are laid out), and
             factors on its linear colour.
         instances, parts: [T] uint8, as in `Passes`. material: [T] int32, index into `materials`.
@@ -38,6 +39,7 @@ class Covering:
     """
 
     triangles: np.ndarray
+    num_of_bodies: int
     place: np.ndarray
     tint: np.ndarray
     instances: np.ndarray
@@ -81,8 +83,10 @@ def gather_surfaces(stage: Stage, frame: int) -> Surfaces:
     covering, subjects = _cover(stage), stage.subjects[frame]
     return Surfaces(
         covering=covering,
-        vertices=np.concatenate([*(subject.vertices for subject in subjects), covering.thing_vertices]).astype("f4"),
-        normals=np.concatenate([*(vertex_normals(s.vertices, s.faces) for s in subjects), covering.thing_normals]),
+        vertices=np.concatenate([*(s.vertices for s in subjects), covering.thing_vertices], dtype=np.float32),
+        normals=np.concatenate(
+            [*(vertex_normals(s.vertices, s.faces) for s in subjects), covering.thing_normals], dtype=np.float32
+        ),
     )
 
 
@@ -181,25 +185,27 @@ def _cover(stage: Stage) -> Covering:
         materials += [spec.materials[part] for part in subject.part_names]
         paintings += [image] * len(subject.part_names)
     num_things = counts[len(subjects) :]
+    instances = np.repeat([*range(1, len(subjects) + 1), *np.zeros(len(num_things))], counts).astype(np.uint8)
+    parts = np.concatenate([*parts, np.zeros(num_things.sum())]).astype(np.uint8)
+    material.append(np.repeat(len(materials) + np.arange(len(num_things)), num_things))
+    order = np.argsort(parts != 1, kind="stable")
     no_uv = np.zeros((num_things.sum(), 3, 2))
+    nothing = np.zeros((0, 3))
     return Covering(
-        triangles=triangles.astype(np.int32),
+        triangles=triangles[order].astype(np.int32),
+        num_of_bodies=np.count_nonzero(parts == 1),
         place=np.concatenate(place).astype(np.float32),
         tint=np.concatenate(tint).astype(np.float32),
-        instances=np.repeat([*range(1, len(subjects) + 1), *np.zeros(len(num_things))], counts).astype(np.uint8),
-        parts=np.concatenate([*parts, np.zeros(num_things.sum())]).astype(np.uint8),
-        material=np.concatenate(
-            [*material, np.repeat(len(materials) + np.arange(len(num_things)), num_things)], dtype=np.int32
-        ),
-        uv=np.concatenate([*uv, no_uv]).astype(np.float32),
-        painting_uv=np.concatenate([*painting_uv, no_uv]).astype(np.float32),
+        instances=instances[order],
+        parts=parts[order],
+        material=np.concatenate(material)[order].astype(np.int32),
+        uv=np.concatenate([*uv, no_uv])[order].astype(np.float32),
+        painting_uv=np.concatenate([*painting_uv, no_uv])[order].astype(np.float32),
         materials=(*materials, *(thing.material for thing in things)),
         flat=np.array([*(False for _ in materials), *(not thing.smooth for thing in things)]),
         paintings=(*paintings, *(None for _ in things)),
-        thing_vertices=np.concatenate([np.zeros((0, 3), "f4"), *(thing.vertices for thing in things)], dtype="f4"),
-        thing_normals=np.concatenate(
-            [np.zeros((0, 3), "f4"), *(vertex_normals(thing.vertices, thing.faces) for thing in things)]
-        ),
+        thing_vertices=np.concatenate([nothing, *(thing.vertices for thing in things)]).astype(np.float32),
+        thing_normals=np.concatenate([nothing, *(vertex_normals(thing.vertices, thing.faces) for thing in things)]),
     )
 
 

@@ -29,7 +29,8 @@ class PosedSubject:
         vertices: [V,3] float32, world, m.
         faces: [F,4] int32 quads, counter-clockwise seen from outside; a triangle repeats its last index.
         face_parts: [F] uint8, index into part_names.
-        part_names: what each part is made of, e.g. "skin", "top"; a part may have no face.
+        part_names: what each part is made of, e.g. "skin", "top"; a part may have no face. The first is the body's own
+            surface, of which nobody sees the inside.
         rest: [V,3] float32, m: where each vertex lies at rest, so that procedural patterns stick to the body.
         joints_world: [J,3] float64, m, in the order of the skeleton's joints.
         joints_rest: [J,3] float64, m: the same joints in the space of `rest`, which tells a joint's own flesh from

@@ -52,6 +52,7 @@ def _view(
     uv = np.zeros((len(triangles), 3, 2), np.float32) if uv is None else uv
     covering = Covering(
         triangles=triangles.astype(np.int32),
+        num_of_bodies=0,
         place=vertices if places is None else places,
         tint=np.ones_like(vertices),
         instances=zeros,
