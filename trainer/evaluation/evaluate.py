@@ -8,6 +8,7 @@ one says whether the estimate describes the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from posecore.dataset import read_manifest
@@ -44,6 +46,7 @@ METRIC_TITLES = {
 
 
 TABLE_WIDTH = 100
+BATCH_SIZE = 32
 
 
 def evaluate(
@@ -114,8 +117,17 @@ def _judge_labelled(
     loaded: LoadedModel, folder: str | Path, device: torch.device, max_samples: int | None
 ) -> dict[str, Any]:
     data, skeleton = loaded.config.data, loaded.skeleton
-    batches = evaluation_batches(folder, skeleton, data.input_size_px, crop=data.crop, max_samples=max_samples)
-    head, reprojected = collect_answers(loaded.model, batches, device)
+    batches = evaluation_batches(folder, skeleton, data.input_size_px, BATCH_SIZE, data.crop, max_samples)
+    console = Console(stderr=True)
+    shown = track(
+        batches,
+        "estimating poses",
+        math.ceil(min(read_manifest(folder).num_samples, max_samples or math.inf) / BATCH_SIZE),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    head, reprojected = collect_answers(loaded.model, shown, device)
     share = loaded.config.model.answer_blend
     answer = replace(head, joints_px=(1 - share) * head.joints_px + share * reprojected.joints_px)
     return {

@@ -58,8 +58,8 @@ def write_report(
             the last run's stored evaluation (`trainer evaluate --json RUN/metrics.json`) names, or no table if there
             is none.
         real: unlabelled dataset for reconstructions and predictions; None: neither.
-        max_samples: of `data` and `real` that are judged where no stored evaluation of that very checkpoint says it,
-            and among which the best and the worst are looked for.
+        max_samples: of `data` and `real` that are judged, unless every run has a stored evaluation of its checkpoint
+            on as many; and among which the best and the worst are looked for.
 
     Raises:
         UserError: no run given, a run without checkpoint, or a dataset that cannot be read.
@@ -72,8 +72,7 @@ def write_report(
     judged = list(zip(runs, loaded, strict=True))
     data = data or _evaluated_data(runs[-1])
     results, on_real = (
-        [] if folder is None else [_judged(run, model, folder, device, max_samples) for run, model in judged]
-        for folder in (data, real)
+        [] if folder is None else _judge(runs, loaded, folder, device, max_samples) for folder in (data, real)
     )
     histories = [
         _history(run, model, name, colour)
@@ -123,12 +122,21 @@ def _evaluated_data(run: Path) -> str | None:
     return None
 
 
-def _judged(run: Path, model: LoadedModel, folder: str, device: torch.device | str, max_samples: int) -> dict[str, Any]:
-    """The stored evaluation of this checkpoint on that dataset, or a new one."""
+def _judge(
+    runs: Sequence[Path], loaded: Sequence[LoadedModel], folder: str, device: torch.device | str, max_samples: int
+) -> list[dict[str, Any]]:
+    """Every run on the same samples: the stored evaluations if all runs have one of that many, else new ones."""
+    stored = [_stored_evaluation(run, model.step, folder) for run, model in zip(runs, loaded, strict=True)]
+    if None not in stored and len({result["num_samples"] for result in stored}) == 1:
+        return stored
+    return [evaluate(run, folder, device, max_samples) for run in runs]
+
+
+def _stored_evaluation(run: Path, step: int, folder: str) -> dict[str, Any] | None:
     for result in _stored_evaluations(run):
-        if result["data"] == folder and result["step"] == model.step:
+        if result["step"] == step and Path(result["data"]).resolve() == Path(folder).resolve():
             return result
-    return evaluate(run, folder, device, max_samples)
+    return None
 
 
 def _stored_evaluations(run: Path) -> list[dict[str, Any]]:

@@ -142,6 +142,19 @@ def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painte
     assert "What it is judged on" in page
 
 
+def test_runs_are_judged_alike_where_not_all_have_a_stored_evaluation(finished_run, painted_dataset, tmp_path):
+    data = str(painted_dataset(scenes=4))
+    for name in ("stored", "other"):
+        shutil.copytree(finished_run, tmp_path / name)
+    result = evaluate(tmp_path / "stored", data, max_samples=3)
+    result["error_pct"]["value"] = 12.345
+    (tmp_path / "stored" / "metrics.json").write_text(json.dumps(result))
+    write_report([tmp_path / "other", tmp_path / "stored"], tmp_path / "report.html", max_samples=5)
+    page = (tmp_path / "report.html").read_text()
+    assert "5 labelled pictures" in page
+    assert "12.3" not in page
+
+
 def test_what_is_not_known_is_left_out(untrained_run, tmp_path):
     write_report([untrained_run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
