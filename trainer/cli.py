@@ -119,7 +119,23 @@ def refine(
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, or one of its step_... folders.")],
-    data: Annotated[str, typer.Option(help="Labelled dataset: folder or URL.")],
+    data: Annotated[str | None, typer.Option(help="Labelled dataset: folder or URL.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of --data: one of `trainer benchmarks`.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The benchmark's folder, in its own layout.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Part of the benchmark.", show_default="its usual test part")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Every how many frames of its videos.", show_default="as published")
+    ] = None,
+    joint_map: Annotated[
+        Path | None, typer.Option(help="YAML, `their_joint: our_joint` or null: DeepLabCut, StanfordExtra.")
+    ] = None,
+    likelihood_cutoff: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of confident points: DeepLabCut.", show_default="0.6")
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the metrics here, with all breakdowns.")
     ] = None,
@@ -132,14 +148,30 @@ def evaluate(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Metrics of a run on labelled shards, beside the mean pose's, and where they are good or bad."""
-    from trainer.evaluation.evaluate import evaluate as evaluate_run
-    from trainer.evaluation.evaluate import print_metrics
+    """Metrics of a run on labelled shards, beside the mean pose's, or on one of the field's benchmarks."""
+    if (data is None) == (benchmark is None):
+        raise typer.BadParameter("give one of them", param_hint="--data / --benchmark")
+    of_benchmark = {"--root": root, "--split": split, "--stride": stride, "--joint-map": joint_map,
+                    "--likelihood-cutoff": likelihood_cutoff}  # fmt: skip
+    if benchmark is not None and root is None:
+        raise typer.BadParameter("a benchmark needs its folder", param_hint="--root")
+    if data is not None and (stray := [flag for flag, given in of_benchmark.items() if given is not None]):
+        raise typer.BadParameter("goes with --benchmark, not with --data", param_hint=stray[0])
     from trainer.evaluation.tables import breakdown_names
 
     tables = breakdown_names(by)
-    result = evaluate_run(checkpoint, data, device=_device(device), max_samples=max_samples)
-    print_metrics(result, tables)
+    if benchmark is not None:
+        from trainer.evaluation.benchmark import BenchmarkOptions, evaluate_benchmark, print_benchmark
+
+        options = BenchmarkOptions(split, stride, joint_map, likelihood_cutoff)
+        result = evaluate_benchmark(checkpoint, benchmark, root, options, _device(device), max_samples)
+        print_benchmark(result, tables)
+    else:
+        from trainer.evaluation.evaluate import evaluate as evaluate_run
+        from trainer.evaluation.evaluate import print_metrics
+
+        result = evaluate_run(checkpoint, data, device=_device(device), max_samples=max_samples)
+        print_metrics(result, tables)
     if json_path is not None:
         import json
 
@@ -245,6 +277,17 @@ def report(
 
     write_report(runs, out, data, real, device=_device(device))
     typer.echo(f"wrote {out}")
+
+
+@app.command()
+def benchmarks(
+    name: Annotated[str | None, typer.Argument(help="Show this one in full: layout, source, joints, metrics.")] = None,
+) -> None:
+    """List the benchmarks that `evaluate --benchmark` reads."""
+    from trainer.benchmarks.registry import BENCHMARKS, describe, find_benchmark, overview
+
+    for line in describe(find_benchmark(name)) if name else overview(BENCHMARKS.values()):
+        typer.echo(line)
 
 
 @app.command()
