@@ -174,7 +174,7 @@ def _skeleton(name: str, table: JointTable, rows: Sequence[int]) -> Skeleton:
     root = rows.index(root_row) if root_row in rows else 0
     return Skeleton(
         name=name,
-        joints=_sided_names([table.partners[row] for row in rows]),
+        joints=_sided_names([table.names[row] for row in rows], [table.partners[row] for row in rows]),
         parents=tuple(-1 if place == root else root for place in range(len(rows))),
         edges=(),
         parts=(),
@@ -187,22 +187,21 @@ def _skeleton(name: str, table: JointTable, rows: Sequence[int]) -> Skeleton:
     )
 
 
-def _sided_names(partners: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _sided_names(theirs: Sequence[str], partners: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """A name for each joint from which its side follows as everywhere: left_x mirrors right_x.
 
-    The first joint of a partner bears its name, others a number; a middle is named by what it lies between. A joint
-    whose mirror image is not among them has no side.
+    The first joint of a partner bears its name, others a number; a middle is called by its ends if these lie on one
+    side, else as the dataset calls it. A joint whose mirror image is not among them has no side.
     """
     names: list[str] = []
-    for joints in partners:
+    for own, joints in zip(theirs, partners, strict=True):
+        side = next((s for s in ("left", "right") if all(joint.startswith(f"{s}_") for joint in joints)), None)
         if len(joints) == 1:
             name = joints[0]
-        elif set(map(mirror_name, joints)) == set(joints):
-            name = "middle_of_" + "_".join(sorted({joint.split("_", 1)[-1] for joint in joints}))
+        elif side is not None:
+            name = f"{side}_middle_of_" + "_".join(sorted(joint.removeprefix(f"{side}_") for joint in joints))
         else:
-            side = next((s for s in ("left", "right") if all(j.startswith(f"{s}_") for j in joints)), None)
-            middle = "_".join(sorted(joint.removeprefix(f"{side}_") for joint in joints))
-            name = f"{side}_middle_of_{middle}" if side else f"middle_of_{middle}"
+            name = own if mirror_name(own) == own else f"middle_of_{own}"
         number = 1 + sum(other == name or other.startswith(f"{name}__") for other in names)
         names.append(name if number == 1 else f"{name}__{number}")
     return tuple(name if mirror_name(name) in names else f"only_{name}" for name in names)
