@@ -121,22 +121,30 @@ class _DrawEdges(torch.autograd.Function):
         along_y = from_start_y * spans_per_length2[..., 1:2]
         too_far = torch.where(finite, 0.0, torch.inf).to(starts.dtype)
 
+        def squared_distance(part: slice, edge: int) -> tuple[torch.Tensor, torch.Tensor]:
+            t = (along_x[part, edge, None, :] + along_y[part, edge, :, None]).clamp_(0.0, 1.0)
+            span = spans[part, edge, :, None, None]
+            d2 = torch.addcmul(from_start_x[part, edge, None, :], t, span[:, 0], value=-1.0).square_()
+            off_y = torch.addcmul(from_start_y[part, edge, :, None], t, span[:, 1], value=-1.0)
+            return d2.addcmul_(off_y, off_y).add_(too_far[part, edge, None, None]), t
+
         step = max(1, CACHED_PIXELS // (size * size))
         for low in range(0, batch, step):
             part = slice(low, min(low + step, batch))
             for channel in range(num_channels):
-                best_d2, best_t = nearest_d2[part, channel], nearest_t[part, channel]
-                best_edge = nearest_edge[part, channel]
-                for edge in (index for index, group in enumerate(groups) if group == channel):
-                    t = (along_x[part, edge, None, :] + along_y[part, edge, :, None]).clamp_(0.0, 1.0)
-                    span = spans[part, edge, :, None, None]
-                    d2 = torch.addcmul(from_start_x[part, edge, None, :], t, span[:, 0], value=-1.0).square_()
-                    off_y = torch.addcmul(from_start_y[part, edge, :, None], t, span[:, 1], value=-1.0)
-                    d2.addcmul_(off_y, off_y).add_(too_far[part, edge, None, None])
+                members = [edge for edge, group in enumerate(groups) if group == channel]
+                if not members:
+                    continue
+                best_d2, best_t = squared_distance(part, members[0])
+                best_edge = torch.full_like(best_d2, members[0], dtype=torch.uint8)
+                for edge in members[1:]:
+                    d2, t = squared_distance(part, edge)
                     closer = d2 < best_d2
-                    torch.minimum(best_d2, d2, out=best_d2)
-                    best_t.copy_(torch.where(closer, t, best_t))
+                    best_d2 = torch.minimum(d2, best_d2)
+                    best_t = torch.where(closer, t, best_t)
                     best_edge.masked_fill_(closer, edge)
+                nearest_d2[part, channel], nearest_t[part, channel] = best_d2, best_t
+                nearest_edge[part, channel] = best_edge
 
         distance = nearest_d2.add_(DISTANCE_FLOOR).sqrt_()
         image = (distance * -sharpness).exp_()
