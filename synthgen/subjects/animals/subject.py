@@ -87,12 +87,12 @@ def pose_quadruped(
     """
     body = _body(animals, shape.base)
     figure = shape_animal(body, shape)
-    gone_m, shifts = np.zeros(2), None
+    gone_m, footing = np.zeros(2), None
     if pose.moves:
         way = _way(_Clips(animals.clips), body.base, figure, pose.motion, pose.stride, pose.mirrored)
-        now, shifts = way.at(pose.phase + pose.elapsed_s / cycle_s(animals.clips, pose.motion))
+        now, footing = way.at(pose.phase + pose.elapsed_s / cycle_s(animals.clips, pose.motion))
         gone_m = now - way.at(pose.phase)[0]
-    rotations, positions = _grounded(animals.clips, body.base, figure, pose, shifts)
+    rotations, positions = _grounded(animals.clips, body.base, figure, pose, footing)
     self_penetration_m = clear_legs(figure.spheres, rotations, positions)
     joints = _joints(figure, rotations, positions)
     middle = joints[_middle_joints(), :2].mean(0)
@@ -142,18 +142,19 @@ def _middle_joints() -> list[int]:
 
 
 def _grounded(
-    clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose, shifts: np.ndarray | None
+    clips: dict[str, AnimalClip], base: str, figure: AnimalFigure, pose: QuadrupedPose, footing: "_Footing | None"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rotations [B,3,3] and bone heads [B,3] at heading 0, standing on z = 0 (or above it in a leap).
 
     Args:
-        shifts: [4,2] how far each paw is put elsewhere than the pose puts it, m; or None.
+        footing: where paws are put in a sequence, or None for wherever the pose puts them.
     """
     stance = strike(clips, base, figure.heads, pose)
     rotations, wanted_m = stance.rotations, stance.clearances * figure.hip_m
     positions = bone_positions(figure.heads, PARENTS, rotations)
-    if shifts is not None:
-        _plant(figure, rotations, positions, shifts)
+    if footing is not None:
+        for leg, shift in enumerate(footing.shifts):
+            _reach(figure, rotations, positions, leg, np.array([*shift, 0.0]))
     pitch = 0.0
     for _ in range(_ROUNDS):
         fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
@@ -165,6 +166,8 @@ def _grounded(
     fore, hind = (_lowest(part, figure, rotations, positions) for part in (figure.fore, figure.hind))
     positions[:, 2] -= min(fore[2] - wanted_m[0], hind[2] - wanted_m[1])
     _set_down(figure, rotations, positions)
+    if footing is not None:
+        _hold(figure, rotations, positions, footing)
     for chain, part in ((_NECK_CHAIN, figure.neck), (_TAIL_CHAIN, figure.tail)):
         _keep_above_ground(chain, part, figure, rotations, positions)
     return rotations, positions
@@ -200,28 +203,44 @@ def _keep_above_ground(
 
 
 @dataclass(frozen=True, eq=False)
+class _Footing:
+    """Where each of _PAWS is put at a moment.
+
+    Attributes:
+        shifts: [4,2] m off the place where the motion puts it; between two stances this fades over.
+        places: [4,2] m from the middle between shoulders and hips, once it is put there.
+        holds: [4] 1 while it stands on the ground and must not slide, 0 while it swings.
+    """
+
+    shifts: np.ndarray
+    places: np.ndarray
+    holds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class _Way:
     """How a motion carries an animal along.
 
     Attributes:
         gone: [N+1,2] how far it has come at N+1 moments of the cycle, m.
-        shifts: [N+1,4,2] what each of _PAWS is off the place where it stands, m; between two stances this fades over.
+        footing: of these moments, arrays [N+1,...].
         loops: whether the cycle goes on from its end.
     """
 
     gone: np.ndarray
-    shifts: np.ndarray
+    footing: _Footing
     loops: bool
 
-    def at(self, cycles: float) -> tuple[np.ndarray, np.ndarray]:
-        """Way [2] and shifts [4,2] so many cycles after the beginning of the first."""
+    def at(self, cycles: float) -> tuple[np.ndarray, _Footing]:
+        """Way [2] and footing so many cycles after the beginning of the first."""
         whole, part = divmod(cycles, 1) if self.loops else (0, min(cycles, 1))
         before = min(int(part * _STEPS), _STEPS - 1)
         share = part * _STEPS - before
-        gone, shifts = (
-            (1 - share) * values[before] + share * values[before + 1] for values in (self.gone, self.shifts)
+        gone, *footing = (
+            (1 - share) * values[before] + share * values[before + 1]
+            for values in (self.gone, self.footing.shifts, self.footing.places, self.footing.holds)
         )
-        return whole * self.gone[-1] + gone, shifts
+        return whole * self.gone[-1] + gone, _Footing(*footing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,13 +278,16 @@ def _way(clips: _Clips, base: str, figure: AnimalFigure, motion: str, stride: fl
     steps = -(both[..., None] * np.diff(places[..., :2], axis=0)).sum(1) / np.maximum(both.sum(1), 1e-9)[:, None]
     stands = both.sum(1) > 0.3
     if not stands.any():
-        return _Way(np.zeros((_STEPS + 1, 2)), np.zeros((_STEPS + 1, len(paws), 2)), loops)
+        still = np.zeros((_STEPS + 1, len(paws), 2))
+        return _Way(still[:, 0], _Footing(still, places[..., :2], still[..., 0]), loops)
     number = np.arange(_STEPS)
     steps = np.stack([np.interp(number, number[stands], axis[stands], period=_STEPS) for axis in steps.T], 1)
     gone = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
     path = places[..., :2] + gone[:, None]
-    shifts = [_shifts(path[:, paw], grip[:, paw] > _GRIPS, gone[-1] if loops else None) for paw in range(len(paws))]
-    return _Way(gone, np.stack(shifts, 1), loops)
+    holds = grip > _GRIPS
+    shifts = [_shifts(path[:, paw], holds[:, paw], gone[-1] if loops else None) for paw in range(len(paws))]
+    shifts = np.stack(shifts, 1)
+    return _Way(gone, _Footing(shifts, places[..., :2] + shifts, holds.astype(float)), loops)
 
 
 def _shifts(path: np.ndarray, stands: np.ndarray, each_cycle: np.ndarray | None) -> np.ndarray:
@@ -294,10 +316,13 @@ def _shifts(path: np.ndarray, stands: np.ndarray, each_cycle: np.ndarray | None)
     return np.concatenate([cycle, cycle[:1]])
 
 
-def _plant(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray, shifts: np.ndarray) -> None:
-    """Move paws by shifts [4,2] along x and y, m, in place."""
-    for leg, shift in enumerate(shifts):
-        _reach(figure, rotations, positions, leg, np.array([*shift, 0.0]))
+def _hold(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray, footing: _Footing) -> None:
+    """Bring paws that stand, and that levelling the body has moved, back to their places, in place."""
+    paws = [load_skeleton("quadruped").index(name) for name in _PAWS]
+    joints = _joints(figure, rotations, positions)
+    off = footing.places - (joints[paws, :2] - joints[_middle_joints(), :2].mean(0))
+    for leg, move in enumerate(off * footing.holds[:, None]):
+        _reach(figure, rotations, positions, leg, np.array([*move, 0.0]))
 
 
 def _set_down(figure: AnimalFigure, rotations: np.ndarray, positions: np.ndarray) -> None:
