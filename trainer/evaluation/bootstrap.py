@@ -1,8 +1,9 @@
 """Means with bootstrap intervals, for many groups of values at once. numpy only.
 
 Drawn are clusters (scenes, clips) with replacement, not single subjects: frames of one scene resemble each other, and
-intervals that ignored it would be too narrow. Every draw is a row of weights, so that a mean over thousands of
-subjects under all draws is one product of matrices.
+intervals that ignored it would be too narrow. Every draw is a row of weights, so that a mean over thousands of subjects
+under all draws is one product of matrices. What never happened happens in no draw either: a rate of 0 among N has the
+interval 0..0, though 3 / N may well be true.
 """
 
 from __future__ import annotations

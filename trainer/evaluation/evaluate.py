@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from trainer.evaluation.metrics import Poses, evaluate_poses, mean_pose, mean_po
 from trainer.evaluation.tables import break_down, breakdown_table
 from trainer.models.features import Features
 from trainer.training.checkpoint import LoadedModel, load_model
-from trainer.training.gauges import collect_answers, leakage
+from trainer.training.gauges import blend_answers, collect_answers, leakage
 
 METRIC_TITLES = {
     "error_pct": "error, % of the crop",
@@ -43,8 +42,6 @@ METRIC_TITLES = {
     "pa_mpjpe_mm": "PA-MPJPE, mm",
 }
 """Every metric's name in words, in the order in which they are shown."""
-
-
 TABLE_WIDTH = 100
 BATCH_SIZE = 32
 
@@ -128,8 +125,7 @@ def _judge_labelled(
         disable=not console.is_terminal,
     )
     head, reprojected = collect_answers(loaded.model, shown, device)
-    share = loaded.config.model.answer_blend
-    answer = replace(head, joints_px=(1 - share) * head.joints_px + share * reprojected.joints_px)
+    answer = blend_answers(head, reprojected, loaded.config.model.answer_blend)
     return {
         **evaluate_poses(answer, skeleton),
         "pose_head": _only_2d(evaluate_poses(head, skeleton)),

@@ -1,8 +1,8 @@
 """Metrics of pose estimates, defined once: numbers with bootstrap intervals. numpy only.
 
 2D is in pixels of the image judged ((0, 0) its outer corner), 3D in metres. A joint of weight 0 (outside the frame or
-unknown) counts nowhere in 2D. Left and right are anatomical. Formulas: the project's specification of the method, 4.8;
-OKS as COCO defines it, with the box's area in place of the segment's.
+unknown) counts nowhere in 2D. Left and right are the subject's own, but where a name says viewer. Formulas: the
+project's specification of the method, 4.8; OKS as COCO defines it, with the box's area in place of the segment's.
 """
 
 from __future__ import annotations

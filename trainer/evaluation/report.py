@@ -18,6 +18,7 @@ import torch
 from posecore.dataset import MANIFEST_NAME
 from posecore.errors import UserError
 from posecore.figures import stylesheet
+from trainer.benchmarks.registry import find_benchmark
 from trainer.evaluation.charts import (
     History,
     breakdown_charts,
@@ -86,6 +87,7 @@ def write_report(
         "headlines": _headlines(names, results, on_real),
         "facts": _fact_rows(loaded, histories),
         "metrics": _metric_rows(results),
+        "benchmarks": _benchmark_tables(runs, loaded),
         "data": data,
         "num_judged": results[0]["num_samples"] if results else 0,
         "gauges": gauge_curves(histories),
@@ -235,6 +237,37 @@ def _metric_cell(name: str, metric: dict[str, float] | None) -> dict[str, str] |
         return None
     value, low, high = (format_metric(name, metric[key]) for key in ("value", "low", "high"))
     return {"value": value, "interval": f"{low} to {high}"}
+
+
+def _benchmark_tables(
+    runs: Sequence[Path], loaded: Sequence[LoadedModel]
+) -> list[tuple[str, list[tuple[str, list[dict[str, str] | None]]]]]:
+    """(benchmark and split, rows as `_metric_rows` has them) of what `trainer evaluate --benchmark --json` stored."""
+    stored = [
+        {
+            (result["benchmark"], result.get("split")): result
+            for result in _stored_evaluations(run)
+            if "benchmark" in result and result["step"] == model.step
+        }
+        for run, model in zip(runs, loaded, strict=True)
+    ]
+    tables = []
+    for name, split in dict.fromkeys(key for results in stored for key in results):
+        benchmark, own = find_benchmark(name), [results.get((name, split)) for results in stored]
+        rows = [("samples", [result and {"value": str(result["num_samples"]), "interval": ""} for result in own])]
+        rows += [
+            (words, [_benchmark_cell(result and result["benchmark_metrics"].get(score)) for result in own])
+            for score, words in benchmark.scores.items()
+        ]
+        tables.append((f"{benchmark.title}, {split}" if split else benchmark.title, rows))
+    return tables
+
+
+def _benchmark_cell(metric: dict[str, float | None] | None) -> dict[str, str] | None:
+    if metric is None:
+        return None
+    interval = "" if metric["low"] is None else f"{metric['low']:.3g} to {metric['high']:.3g}"
+    return {"value": f"{metric['value']:.3g}", "interval": interval}
 
 
 def _leakage_rows(names: list[str], on_real: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -37,7 +37,11 @@ def pose_gauges(
 
 def collect_poses(model: PoseModel, batches: Iterable[Batch], blend: float, device: torch.device) -> Poses:
     """Estimates and truths of labelled batches, in pixels of the crops; `blend` as in PoseModel.forward."""
-    head, reprojected = collect_answers(model, batches, device)
+    return blend_answers(*collect_answers(model, batches, device), blend)
+
+
+def blend_answers(head: Poses, reprojected: Poses, blend: float) -> Poses:
+    """The answer that is given out: 0 is the pose head's, 1 the reprojected one."""
     return replace(head, joints_px=(1 - blend) * head.joints_px + blend * reprojected.joints_px)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posecore.errors import UserError
+from trainer.benchmarks.registry import find_benchmark
 from trainer.config import override_config
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.report import write_report
@@ -140,6 +141,20 @@ def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painte
     page = (tmp_path / "report.html").read_text()
     assert "12.3%" in page
     assert "What it is judged on" in page
+
+
+def test_stored_benchmarks_are_shown_by_their_own_metrics(finished_run, tmp_path):
+    for name in ("with", "without"):
+        shutil.copytree(finished_run, tmp_path / name)
+    scores = {"pck_torso_020": {"value": 0.4321, "low": 0.4, "high": 0.5}}
+    record = {"data": "x", "step": 1, "benchmark": "lsp", "num_samples": 77, "benchmark_metrics": scores}
+    (tmp_path / "with" / "lsp.json").write_text(json.dumps(record))
+    (tmp_path / "with" / "old.json").write_text(json.dumps(record | {"step": 9, "benchmark": "mpii"}))
+    write_report([tmp_path / "with", tmp_path / "without"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert find_benchmark("lsp").title in page and find_benchmark("mpii").title not in page
+    assert '<td>77</td><td><span class="quiet">n/a</span></td>' in page
+    assert "0.432<small>0.4 to 0.5</small>" in page
 
 
 def test_runs_are_judged_alike_where_not_all_have_a_stored_evaluation(finished_run, painted_dataset, tmp_path):
