@@ -133,6 +133,11 @@ class BoxFile:
             by_number={number: chosen(subjects) for number, subjects in self.by_number.items()},
         )
 
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it tells frames alone, and so is of one clip or picture."""
+        return None in self.by_frame
+
     def an_entry(self) -> str:
         """What the file calls one of its pictures, for a message."""
         for keys in (self.by_picture, self.keyframes, self.by_frame):
@@ -196,7 +201,7 @@ def _from_table(path: Path) -> BoxFile:
     by_frame: dict[str | None, dict[int, list[Subject]]] = defaultdict(lambda: defaultdict(list))
     for number, row in enumerate(rows):
         entry = {"box": [float(row[columns[what]]) for what in _COLUMNS]}
-        entry |= {key: row[header[key]] for key in ("id", "score") if row.get(header.get(key, ""))}
+        entry |= {key: row[header[key]] for key in ("id", "score") if key in header and row[header[key]]}
         subject = _subject(entry, "box", "score")
         if "frame" in header:
             by_frame[row[name_column] if name_column else None][int(float(row[header["frame"]]))].append(subject)

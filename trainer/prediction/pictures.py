@@ -151,6 +151,13 @@ def num_pictures(sources: Sequence[Source]) -> int | None:
     return total
 
 
+def num_clips(sources: Sequence[Source]) -> int | None:
+    """How many clips, a picture that stands alone being one; None where a dataset is among them."""
+    if any(isinstance(source, PackedDataset) for source in sources):
+        return None
+    return sum(len(one.paths) if isinstance(one, Stills) and one.rate is None else 1 for one in sources)
+
+
 def frame_rate(sources: Sequence[Source]) -> float | None:
     """Frames a second of the first clip among them, its mean where it varies; None where there is no clip."""
     for source in sources:

@@ -26,7 +26,16 @@ from trainer.prediction.bvh import at_even_rate, write_bvh
 from trainer.prediction.formats import Seen, by_clip, write_coco, write_dlc, write_json, write_table
 from trainer.prediction.motion_boxes import find_motion_boxes
 from trainer.prediction.overlay import check_overlay, write_overlay
-from trainer.prediction.pictures import Picture, Source, Subject, find_sources, frame_rate, num_pictures, read_pictures
+from trainer.prediction.pictures import (
+    Picture,
+    Source,
+    Subject,
+    find_sources,
+    frame_rate,
+    num_clips,
+    num_pictures,
+    read_pictures,
+)
 from trainer.prediction.predictor import PosePredictor, Prediction, skeleton_weights
 from trainer.prediction.smoothing import smooth
 
@@ -146,7 +155,10 @@ def _open_boxes(boxes: str | Path | None, sources: Sequence[Source], min_score: 
         case name:
             if not Path(name).is_file():
                 raise UserError(f"--boxes {name}: no such file, and none of {', '.join(BOXES)}")
-            return read_box_file(Path(name), min_score, category)
+            file = read_box_file(Path(name), min_score, category)
+            if file.is_nameless and num_clips(sources) != 1:
+                raise UserError(f"{name}: names no picture, so it fits one input only; add a column image")
+            return file
 
 
 def _predict_all(

@@ -42,7 +42,7 @@ def write_video() -> Callable[..., Path]:
             stream = container.add_stream(codec, rate=rate)
             has_alpha = images[0].shape[2] == 4
             stream.width, stream.height = images[0].shape[1], images[0].shape[0]
-            stream.pix_fmt = "bgra" if has_alpha else "yuv420p"
+            stream.pix_fmt = "rgba" if has_alpha else "yuv420p"
             stream.codec_context.time_base = Fraction(1, 1000)
             stream.bit_rate = 4_000_000
             if aspect is not None:
