@@ -15,19 +15,37 @@ from posecore.errors import UserError
 app = typer.Typer(help=__doc__.splitlines()[0], no_args_is_help=True, pretty_exceptions_enable=False)
 stages_app = typer.Typer(help="Train: pretrain on synthetic shards, then finetune with real, unlabelled ones mixed in.")
 app.add_typer(stages_app, name="run", no_args_is_help=True)
+selftest_app = typer.Typer(help="Try on this machine whether a promise holds.")
+app.add_typer(selftest_app, name="selftest", no_args_is_help=True)
 
 DEFAULT_DATA, DEFAULT_REAL = "data/humans_dr", "data/real"
 DEFAULT_PRETRAIN, DEFAULT_FINETUNE, DEFAULT_REFINE = Path("runs/pretrain"), Path("runs/finetune"), Path("runs/refine")
 
 ConfigOption = Annotated[str, typer.Option(help="Name in recipes/train/, or path of a YAML file.")]
-DataOption = Annotated[str | None, typer.Option(help="Synthetic dataset, folder or URL.", show_default=DEFAULT_DATA)]
+DataOption = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="DATASET",
+        help="Synthetic dataset, folder or URL. Several are mixed: by their sizes, or each A=SHARE.",
+        show_default=DEFAULT_DATA,
+    ),
+]
+RealOption = Annotated[
+    list[str],
+    typer.Option(
+        "--real", metavar="DATASET", help="Real, unlabelled dataset; several as for --data.", show_default=DEFAULT_REAL
+    ),
+]
 OutOption = Annotated[Path, typer.Option(help="Run folder; must be empty or new, unless --resume.")]
 HeldOutOption = Annotated[
     str | None, typer.Option(help="Synthetic dataset for the gauges; by default the training data, unaugmented.")
 ]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="A.B=VALUE", help="Change a field of the config.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and the plan only.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print config, sizes, memory, speed of a few real steps, time; keep nothing.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; several processes through torchrun.")]
 
 
@@ -50,7 +68,7 @@ def _common(
 @stages_app.command()
 def pretrain(
     config: ConfigOption = "pretrain",
-    data: DataOption = None,
+    data: DataOption = [],  # noqa: B006
     out: OutOption = DEFAULT_PRETRAIN,
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights, not from ImageNet's.")] = None,
     held_out: HeldOutOption = None,
@@ -68,10 +86,8 @@ def pretrain(
 def finetune(
     config: ConfigOption = "finetune",
     init: Annotated[Path, typer.Option(help="Pretrained run (or one of its step_... folders).")] = DEFAULT_PRETRAIN,
-    data: DataOption = None,
-    real: Annotated[
-        str | None, typer.Option(help="Real, unlabelled dataset, folder or URL.", show_default=DEFAULT_REAL)
-    ] = None,
+    data: DataOption = [],  # noqa: B006
+    real: RealOption = [],  # noqa: B006
     out: OutOption = DEFAULT_FINETUNE,
     held_out: HeldOutOption = None,
     held_out_real: Annotated[
@@ -100,9 +116,7 @@ def finetune(
 
 @stages_app.command()
 def refine(
-    real: Annotated[
-        str | None, typer.Option(help="Clips of one subject, packed: folder or URL.", show_default=DEFAULT_REAL)
-    ] = None,
+    real: RealOption = [],  # noqa: B006
     config: ConfigOption = "refine",
     init: Annotated[Path, typer.Option(help="Finetuned run (or one of its step_... folders).")] = DEFAULT_FINETUNE,
     out: OutOption = DEFAULT_REFINE,
@@ -114,6 +128,44 @@ def refine(
     """Adapt a run to one subject's clips, without labels: a few hundred steps, held near the poses it starts from."""
     folders = _folders(out if resume else None, real=(real, DEFAULT_REAL))
     _train("refine", config, folders, out, init, overrides, resume, dry_run, device)
+
+
+@selftest_app.callback()
+def _selftests() -> None:
+    """Options before any self-test."""
+
+
+@selftest_app.command("resume")
+def selftest_resume(
+    data: Annotated[
+        str | None, typer.Option(help="Labelled dataset.", show_default="line figures, with small networks")
+    ] = None,
+    config: ConfigOption = "pretrain",
+    overrides: SetOption = [],  # noqa: B006
+    steps: Annotated[int, typer.Option(min=10, help="Of each run; it is killed after three fifths of them.")] = 60,
+    every: Annotated[int, typer.Option(min=2, help="Steps between checkpoints.")] = 20,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train, kill -9, resume: do losses and samples equal those of a run without interruption? Exit code 1 if not."""
+    import tempfile
+
+    from trainer.training.selftest import resume_test
+
+    if every >= steps // 2:
+        raise typer.BadParameter(
+            "must be less than half of --steps, or there is nothing to resume", param_hint="--every"
+        )
+    with tempfile.TemporaryDirectory(prefix="trainer-selftest-") as folder:
+        verdict = resume_test(Path(folder), data, config, tuple(overrides), steps, every, device)
+    typer.echo(
+        f"killed (-9) after step {verdict.killed_after_step}, resumed from step {verdict.checkpoint_step} with one "
+        f"more loader process; compared from there: losses of {verdict.steps_compared} steps, "
+        f"keys of {verdict.keys_compared} samples"
+    )
+    if verdict.problem is not None:
+        typer.echo(f"DIFFERENT: {verdict.problem}")
+        raise typer.Exit(1)
+    typer.echo("EQUAL: the resumed run is the uninterrupted one")
 
 
 @app.command()
@@ -264,18 +316,21 @@ def export(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of training.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders to compare; the last one leads.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     data: Annotated[
         str | None, typer.Option(help="Labelled dataset to judge on; by default that of RUN/metrics.json.")
     ] = None,
     real: Annotated[str | None, typer.Option(help="Real dataset for reconstructions and predictions.")] = None,
+    max_samples: Annotated[
+        int, typer.Option(min=1, help="Judge this many of each dataset; a stored evaluation is taken as it is.")
+    ] = 256,
     device: DeviceOption = "auto",
 ) -> None:
-    """One HTML page of curves, pictures and numbers."""
+    """One HTML page that compares runs: numbers, curves, charts and pictures."""
     from trainer.evaluation.report import write_report
 
-    write_report(runs, out, data, real, device=_device(device))
+    write_report(runs, out, data, real, max_samples, _device(device))
     typer.echo(f"wrote {out}")
 
 
@@ -300,7 +355,7 @@ def configs() -> None:
         typer.echo(f"{path.stem:20s} {first.lstrip('# ')}")
 
 
-def _folders(resumed: Path | None, **choices: tuple[str | None, str | None]):
+def _folders(resumed: Path | None, **choices: tuple[list[str] | str | None, str | None]):
     """The datasets of a run: each what was said, else what the resumed run was given, else its default."""
     import json
 
@@ -309,7 +364,14 @@ def _folders(resumed: Path | None, **choices: tuple[str | None, str | None]):
     stored = {}
     if resumed is not None and (resumed / FOLDERS).is_file():
         stored = json.loads((resumed / FOLDERS).read_text())
-    return Folders(**{name: said or stored.get(name) or default for name, (said, default) in choices.items()})
+    chosen = {name: said or stored.get(name) or default for name, (said, default) in choices.items()}
+    # One dataset is a string, a mixture is a tuple.
+    return Folders(
+        **{
+            name: (said[0] if len(said) == 1 else tuple(said)) if isinstance(said, list) else said
+            for name, said in chosen.items()
+        }
+    )
 
 
 def _train(
@@ -331,7 +393,12 @@ def _train(
     if start is not None:
         config = with_networks_of(config, start.config)
     if dry_run:
-        _print_plan(config, folders, out, init)
+        from trainer.config import dump_config
+        from trainer.training.plan import plan_lines
+
+        typer.echo(dump_config(config))
+        for line in plan_lines(config, folders, out, start, device, steps=6):
+            typer.echo(f"# {line}")
         return
     if not run_stage(config, folders, out, device, start, last):
         raise typer.Exit(130)
@@ -340,31 +407,10 @@ def _train(
 def _is_in_use(out: Path) -> bool:
     """Whether a folder holds more than a run leaves that ended before its first checkpoint."""
     from trainer.training.folders import FOLDERS
-    from trainer.training.logs import METRICS, PICTURES, TENSORBOARD
+    from trainer.training.logs import METRICS, PICTURES, SAMPLES, TENSORBOARD
 
-    return out.exists() and any(entry.name not in (FOLDERS, METRICS, PICTURES, TENSORBOARD) for entry in out.iterdir())
-
-
-def _print_plan(config, folders, out: Path, init: Path | None) -> None:
-    """The resolved configuration, the networks' sizes and what the run would do."""
-    from posecore.skeleton import load_skeleton
-    from trainer.config import dump_config
-    from trainer.models.pose_model import build_pose_model
-    from trainer.training.loop import NETWORKS
-
-    typer.echo(dump_config(config))
-    model = build_pose_model(config.model, load_skeleton(config.skeleton), config.data.input_size_px, False)
-    sizes = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in NETWORKS}
-    for name, size in sizes.items():
-        typer.echo(f"# {name:15s} {size / 1e6:6.2f} M parameters")
-    schedule, data = config.schedule, config.data
-    images = config.images_per_step
-    limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
-    kept = 6 * 4 * sum(sizes.values()) * (schedule.keep_checkpoints + 1) / 1e6
-    typer.echo(f"# pose head alone: {schedule.pose_head_steps} steps of {data.prior_batch_size} drawings")
-    typer.echo(f"# then {schedule.steps} steps of {images} images ({schedule.steps * images}){limit}")
-    typer.echo(f"# data: {', '.join(folder for folder in (folders.synthetic, folders.real) if folder)}")
-    typer.echo(f"# from: {init or 'ImageNet weights'}; to: {out}, about {kept:.0f} MB of checkpoints")
+    left = (FOLDERS, METRICS, SAMPLES, PICTURES, TENSORBOARD)
+    return out.exists() and any(entry.name not in left for entry in out.iterdir())
 
 
 def _device(name: str):

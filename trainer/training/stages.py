@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
+
 from posecore.dataset import write_atomically
 from posecore.skeleton import load_skeleton
 from trainer.config import TrainConfig
@@ -28,6 +30,17 @@ def make_stage(trainee: Trainee, folders: Folders) -> Stage:
             return Refine(trainee, folders)
 
 
+def begin(config: TrainConfig, folders: Folders, device: str, init: Checkpoint | None) -> tuple[Trainee, Stage]:
+    """Everything that a run needs before its first step; arguments as in `run_stage`."""
+    # cv2's threads take the cores from torch's, and pictures are too small to gain by them.
+    cv2.setNumThreads(0)
+    fabric = make_fabric(device, config.optimiser.precision)
+    is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
+    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
+    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
+    return trainee, make_stage(trainee, folders)
+
+
 def run_stage(
     config: TrainConfig, folders: Folders, run: Path, device: str, init: Checkpoint | None, resume: Checkpoint | None
 ) -> bool:
@@ -40,12 +53,8 @@ def run_stage(
     Returns:
         Whether it came to its end; False if a signal stopped it (a checkpoint is there).
     """
-    fabric = make_fabric(device, config.optimiser.precision)
-    is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
-    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
-    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
-    stage = make_stage(trainee, folders)
-    if fabric.is_global_zero:
+    trainee, stage = begin(config, folders, device, init)
+    if trainee.fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(run / FOLDERS, (json.dumps(asdict(folders), indent=1) + "\n").encode())
     return fit(trainee, stage, run, resume)
