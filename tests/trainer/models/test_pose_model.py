@@ -25,9 +25,9 @@ ENCODERS = {
 }
 
 
-def small_model(encoder="efficientnet_lite0", **changes):
+def small_model(encoder="efficientnet_lite0", tell_facing="deepest"):
     torch.manual_seed(0)
-    config = ModelConfig.model_validate({**SMALL, "encoder": ENCODERS[encoder], **changes})
+    config = ModelConfig.model_validate({**SMALL, "encoder": {**ENCODERS[encoder], "tell_facing": tell_facing}})
     return build_pose_model(config, H36M, image_size=64, pretrained=False)
 
 
@@ -76,6 +76,35 @@ def test_blend_goes_from_the_pose_head_to_the_reprojection():
     model, images = small_model(), torch.rand(1, 3, 64, 64)
     torch.testing.assert_close((o := model(images, blend=0.0)).joints, o.pose_2d.joints)
     torch.testing.assert_close((o := model(images, blend=1.0)).joints, o.pose_3d.reprojected)
+
+
+@pytest.mark.parametrize("name", ["h36m17", "coco17", "smpl24", "ap10k17", "human", "quadruped"])
+@pytest.mark.parametrize("channels", [1, 3, 5, 7, 9, "edges"])
+def test_every_skeleton_in_every_grouping_makes_a_model(name, channels):
+    skeleton = load_skeleton(name)
+    torch.manual_seed(0)
+    changes = {"skeleton_image": {"channels": channels, "size": 16}, "encoder": ENCODERS["unet"]}
+    model = build_pose_model(ModelConfig.model_validate({**SMALL, **changes}), skeleton, 32)
+    output = model(torch.rand(2, 3, 32, 32), blend=0.5, partners=torch.rand(2, 3, 32, 32))
+    num_channels = len(skeleton.edges) if channels == "edges" else channels
+    assert output.skeleton_image.shape == output.drawing.shape == (2, num_channels, 16, 16)
+    assert output.joints.shape == (2, skeleton.num_joints, 2)
+    assert output.joints.isfinite().all() and output.reconstruction.isfinite().all()
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(("told", "listens"), [("nowhere", False), ("deepest", True), ("everywhere", True)])
+def test_the_decoder_paints_by_the_facing_where_it_is_told(encoder, told, listens):
+    model = small_model(encoder, told)
+    images = torch.rand(1, 3, 64, 64)
+    for layer in model.encoder.facing.modulate:
+        layer.weight.data.normal_()
+    before = model.encoder(images)
+    model.encoder.facing.read[-1].bias.data += torch.tensor([-2.0, 0.0, 0.5, 0.0, 0.0, 0.0])
+    after = model.encoder(images)
+    assert (after.facing_6d - before.facing_6d).abs().max() > 1.0
+    assert ((after.skeleton_image - before.skeleton_image).abs().max() > 1e-5) == listens
+    assert len(model.encoder.facing.modulate) == (0 if told != "everywhere" else 3)
 
 
 def test_a_sharp_peak_is_read_at_its_cell_s_centre():
