@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.benchmarks.benchmark import Benchmark, OpenBenchmark, Request, find
+from trainer.benchmarks.benchmark import Benchmark, OpenBenchmark, Request
 from trainer.benchmarks.coco_format import SCORES, average_precision, load_annotations, read_instances
+from trainer.benchmarks.files import find
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample
 

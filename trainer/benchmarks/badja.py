@@ -15,7 +15,6 @@ not black. All of this was verified against the authors' repository, its annotat
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ import cv2
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, read_json
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample
 from trainer.benchmarks.scores import by_group, over_groups, pck
@@ -52,7 +52,7 @@ _ELBOWS = _JOINTS.index(["upper_right_1", "upper_left_1"])
 
 def _open(root: Path, request: Request) -> OpenBenchmark:
     paths = sorted(find(root, "badja", "joint_annotations").glob("*.json"))
-    frames = {path.stem: json.loads(path.read_text()) for path in paths}
+    frames = {path.stem: read_json(path) for path in paths}
     if not any((root / frame["image_path"]).is_file() for own in frames.values() for frame in own):
         raise UserError(
             f"{root}: has BADJA's joint_annotations, but none of the frames; unpack DAVIS 2017 (full resolution) to "
@@ -84,7 +84,7 @@ def _read(root: Path, frames: dict[str, list[dict[str, Any]]], left_out: Counter
                 picture=picture,
                 joints_px=np.where(known[:, None], joints, np.nan),
                 visible=known,
-                box_px=(columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]),
+                box_px=(float(columns[0]), float(rows[0]), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)),
                 cluster=sequence,
                 group=sequence,
                 species=sequence,

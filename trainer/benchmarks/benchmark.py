@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from posecore.errors import UserError
 from trainer.benchmarks.joints import JointTable, JudgedJoints
 from trainer.benchmarks.sample import BenchmarkSample
 from trainer.evaluation.bootstrap import Bootstrap
+
+DEFAULT_CUTOFF = 0.6
+"""DeepLabCut's `pcutoff`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Request:
     split: str = ""
     stride: int = 1
     joint_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    cutoff: float = 0.6
+    cutoff: float = DEFAULT_CUTOFF
 
 
 @dataclass(frozen=True)
@@ -114,31 +114,3 @@ class Benchmark:
     stride: int | None = None
     takes_joint_map: bool = False
     takes_cutoff: bool = False
-
-
-def find(root: Path, benchmark: str, *candidates: str) -> Path:
-    """The first of some paths below a folder that exists.
-
-    Raises:
-        UserError: none does.
-    """
-    for candidate in candidates:
-        if (root / candidate).exists():
-            return root / candidate
-    what = "no such folder" if not root.is_dir() else f"found no {' nor '.join(candidates)} in it"
-    raise UserError(
-        f"{root}: not laid out as {benchmark}: {what}; `trainer benchmarks {benchmark}` shows the layout and the source"
-    )
-
-
-def library(name: str) -> ModuleType:
-    """A module that only some benchmarks need.
-
-    Raises:
-        UserError: not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError:
-        package = name.split(".")[0]
-        raise UserError(f'this benchmark needs {package}: pip install "posesynth[benchmarks]"') from None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.benchmarks.benchmark import Benchmark, OpenBenchmark, Request, find
+from trainer.benchmarks.benchmark import Benchmark, OpenBenchmark, Request
 from trainer.benchmarks.coco_format import SCORES, average_precision, load_annotations, read_instances
+from trainer.benchmarks.files import find
 from trainer.benchmarks.joints import skeleton_table
 
 _JOINTS = skeleton_table("coco17")

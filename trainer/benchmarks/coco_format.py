@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, library
+from trainer.benchmarks.benchmark import Answers
+from trainer.benchmarks.files import library, read_json
 from trainer.benchmarks.sample import BenchmarkSample
 
 SCORES = {
@@ -39,12 +39,12 @@ def load_annotations(path: Path, joints: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: unreadable, or of other joints.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         named = {tuple(category["keypoints"]) for category in content["categories"]}
         if {"images", "annotations"} - content.keys():
             raise KeyError("images, annotations")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path}: not a COCO keypoint file ({error!r})") from None
     if named != {tuple(joints)}:
         raise UserError(f"{path}: its keypoints are {sorted(named)}, not {tuple(joints)}; is it of another dataset?")

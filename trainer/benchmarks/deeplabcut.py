@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find
 from trainer.benchmarks.joints import JointTable, mapped_table
 from trainer.benchmarks.sample import BenchmarkSample, box_of_joints
 from trainer.benchmarks.scores import by_group, pooled
@@ -63,7 +64,7 @@ def _read(paths: list[Path], table: JointTable, cutoff: float, left_out: Counter
     for path in paths:
         columns, first = _read_header(path)
         individuals = list(dict.fromkeys(c.individual for c in columns if c.individual != _OBJECTS))
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             for number, row in enumerate(csv.reader(file), 1):
                 if number < first or not any(row):
                     continue
@@ -89,7 +90,7 @@ def _read(paths: list[Path], table: JointTable, cutoff: float, left_out: Counter
 def _read_header(path: Path) -> tuple[list[_Column], int]:
     """What each column of numbers is, and the line (from 1) at which frames begin."""
     rows: dict[str, list[str]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.reader(file), 1):
             if not row or row[0] not in ("scorer", "individuals", "bodyparts", "coords"):
                 break

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, library
 from trainer.benchmarks.joints import skeleton_table
 from trainer.benchmarks.sample import BenchmarkSample, VideoFrame, box_of_joints, fit_intrinsics
 from trainer.benchmarks.scores import by_group, over_groups

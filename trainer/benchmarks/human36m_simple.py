@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, read_mat
 from trainer.benchmarks.human36m import action_of
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample
@@ -65,16 +66,16 @@ def _open(root: Path, request: Request) -> OpenBenchmark:
 
 
 def _read(landmarks: Path, pictures: Path, masks: Path | None, stride: int) -> Iterator[BenchmarkSample]:
-    load = library("scipy.io").loadmat
     for folder in sorted(landmarks.iterdir()):
         sequence = folder.name.rsplit(".", 1)[0]
         if action_of(sequence) not in ACTIVITIES:
             continue
         for path in sorted(folder.glob("*.mat"), key=lambda path: int(path.stem))[::stride]:
+            (shares,) = read_mat(path, "keypoints_2d")
             yield BenchmarkSample(
                 key=f"{folder.name}#{path.stem}",
                 picture=pictures / folder.name / f"{path.stem}.jpg",
-                joints_px=_SIDE_PX * load(path)["keypoints_2d"][:, ::-1].astype(np.float64),
+                joints_px=_SIDE_PX * shares[:, ::-1].astype(np.float64),
                 visible=np.ones(len(_JOINTS.names), bool),
                 box_px=None,
                 cluster=sequence,

@@ -83,7 +83,7 @@ def judged_joints(table: JointTable, model: Skeleton, name: str) -> JudgedJoints
         name: of the benchmark, for the skeleton that results.
 
     Raises:
-        UserError: nothing.
+        UserError: the model can answer none of them.
     """
     wanted = [row for row, partners in enumerate(table.partners) if partners]
     whole = _skeleton(name, table, wanted)

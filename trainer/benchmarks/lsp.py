@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, read_mat
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample, box_of_joints
 from trainer.benchmarks.scores import pck, pooled
@@ -42,7 +43,7 @@ _FIRST_TEST_PICTURE = 1001
 
 def _open(root: Path, request: Request, name: str) -> OpenBenchmark:
     path = find(root, name, "joints.mat")
-    joints = library("scipy.io").loadmat(path)["joints"]
+    (joints,) = read_mat(path, "joints")
     axis = {"lsp": 0, "lspet": 1}[name]
     if joints.ndim != 3 or joints.shape[axis] != 3 or joints.shape[1 - axis] != len(_JOINTS.names):
         wanted = "3 x 14 x pictures" if name == "lsp" else "14 x 3 x pictures"

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, library
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample, box_of_joints, fit_intrinsics
 from trainer.benchmarks.scores import by_group, pooled

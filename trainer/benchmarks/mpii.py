@@ -12,7 +12,6 @@ against the code of HRNet and MMPose and MMPose's test fragment; the authors' .m
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, read_json, read_mat
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample, Box
 from trainer.benchmarks.scores import by_group, pck, pooled
@@ -55,9 +55,8 @@ def _open(root: Path, request: Request) -> OpenBenchmark:
 
 
 def _read_validation(people: Path, heads: Path, images: Path) -> Iterator[BenchmarkSample]:
-    truth = library("scipy.io").loadmat(heads)
-    persons = json.loads(people.read_text())
-    head_boxes, missing, places = (truth[name] for name in ("headboxes_src", "jnt_missing", "pos_gt_src"))
+    persons = read_json(people)
+    head_boxes, missing, places = read_mat(heads, "headboxes_src", "jnt_missing", "pos_gt_src")
     if not len(persons) == head_boxes.shape[2] == places.shape[2]:
         raise UserError(f"{people}: {len(persons)} people, but {heads.name} has {places.shape[2]}; take both of a kind")
     for number, person in enumerate(persons):
@@ -74,7 +73,7 @@ def _read_validation(people: Path, heads: Path, images: Path) -> Iterator[Benchm
 
 
 def _read_authors(path: Path, images: Path, left_out: Counter[str]) -> Iterator[BenchmarkSample]:
-    release = library("scipy.io").loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
+    (release,) = read_mat(path, "RELEASE", struct_as_record=False, squeeze_me=True)
     for picture, is_train in zip(release.annolist, release.img_train, strict=True):
         if not is_train:
             left_out["pictures whose labels are withheld"] += 1

@@ -18,7 +18,7 @@ from trainer.benchmarks import (
     mpii,
     stanford_extra,
 )
-from trainer.benchmarks.benchmark import Benchmark
+from trainer.benchmarks.benchmark import DEFAULT_CUTOFF, Benchmark
 
 BENCHMARKS = {
     benchmark.name: benchmark
@@ -75,6 +75,10 @@ def describe(benchmark: Benchmark) -> Iterator[str]:
         yield f"  --split    {', '.join(benchmark.splits)}"
     if benchmark.stride is not None:
         yield f"  --stride   every how many frames; by default {benchmark.stride}"
+    if benchmark.takes_joint_map:
+        yield "  --joint-map FILE   YAML: its name of a joint, and ours, a list of ours, or null"
+    if benchmark.takes_cutoff:
+        yield f"  --likelihood-cutoff   of labels and answers; by default {DEFAULT_CUTOFF}"
     for place, line in enumerate(benchmark.scores.values()):
         yield f"  {'metrics' if place == 0 else '':10s} {line}"
     if benchmark.joints is None:

@@ -12,7 +12,6 @@ ears and face likewise. Layout and fields were verified against the authors' rep
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request, find, library
+from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.files import find, library, read_json
 from trainer.benchmarks.joints import JointTable, joint_table, mapped_table
 from trainer.benchmarks.sample import BenchmarkSample
 from trainer.benchmarks.scores import pck, per_subject
@@ -56,7 +56,7 @@ _FOLDERS = ("", "StanfordExtra_V12/", "StanfordExtra_v12/")
 def _open(root: Path, request: Request) -> OpenBenchmark:
     path = find(root, "stanfordextra", *(f"{folder}StanfordExtra_v12.json" for folder in _FOLDERS))
     images = find(root, "stanfordextra", *(f"{folder}Images" for folder in _FOLDERS))
-    dogs = json.loads(path.read_text())
+    dogs = read_json(path)
     if request.split == "all":
         numbers: Sequence[int] = range(len(dogs))
     else:

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from posecore.errors import UserError
 from posecore.sample import inside_frame
-from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Request
+from trainer.benchmarks.benchmark import DEFAULT_CUTOFF, Answers, Benchmark, OpenBenchmark, Request
 from trainer.benchmarks.joints import JudgedJoints, judged_joints, read_joint_map
 from trainer.benchmarks.pictures import PictureReader
 from trainer.benchmarks.registry import find_benchmark
@@ -37,7 +37,6 @@ from trainer.evaluation.metrics import Poses, evaluate_poses
 from trainer.evaluation.tables import break_down, breakdown_table
 from trainer.training.checkpoint import LoadedModel, load_model
 
-DEFAULT_CUTOFF = 0.6
 _BATCH_SIZE = 32
 _RESAMPLES = 200
 
