@@ -8,11 +8,13 @@ no labelled data given) is left out, with its section.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import torch
 
 from posecore.dataset import MANIFEST_NAME
@@ -40,6 +42,11 @@ from trainer.evaluation.pictures import (
 from trainer.evaluation.tables import BREAKDOWNS, format_metric
 from trainer.training.checkpoint import LoadedModel, load_model
 from trainer.training.logs import METRICS, read_metrics
+
+Cell = dict[str, str]
+"""A number as the page shows it: its "value" and, in small print, its "interval"."""
+Row = tuple[str, list[Cell | None]]
+"""What a row of a table tells, and its cell in each column; None where it is not known."""
 
 
 def write_report(
@@ -87,6 +94,7 @@ def write_report(
         "headlines": _headlines(names, results, on_real),
         "facts": _fact_rows(loaded, histories),
         "metrics": _metric_rows(results),
+        "seeds": _seed_table(names, loaded, results),
         "benchmarks": _benchmark_tables(runs, loaded),
         "data": data,
         "num_judged": results[0]["num_samples"] if results else 0,
@@ -220,8 +228,8 @@ def _mean(history: History, name: str) -> str:
     return f"{sum(values) / len(values):.1f}" if values else "-"
 
 
-def _metric_rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, str] | None]]]:
-    """(metric in words, one cell for each run and one for the mean pose)."""
+def _metric_rows(results: list[dict[str, Any]]) -> list[Row]:
+    """The metrics; a column for each run and one for the mean pose."""
     if not results:
         return []
     answers = [*results, results[-1]["mean_pose"]]
@@ -232,17 +240,46 @@ def _metric_rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str
     ]
 
 
-def _metric_cell(name: str, metric: dict[str, float] | None) -> dict[str, str] | None:
+def _metric_cell(name: str, metric: dict[str, float] | None) -> Cell | None:
     if metric is None:
         return None
     value, low, high = (format_metric(name, metric[key]) for key in ("value", "low", "high"))
     return {"value": value, "interval": f"{low} to {high}"}
 
 
-def _benchmark_tables(
-    runs: Sequence[Path], loaded: Sequence[LoadedModel]
-) -> list[tuple[str, list[tuple[str, list[dict[str, str] | None]]]]]:
-    """(benchmark and split, rows as `_metric_rows` has them) of what `trainer evaluate --benchmark --json` stored."""
+def _seed_table(
+    names: Sequence[str], loaded: Sequence[LoadedModel], results: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[Row]] | None:
+    """Runs that differ in their seed alone, taken together: heads of the columns, and the metrics.
+
+    A cell is the mean over a group's runs, and their lowest to highest. None where no two runs belong together.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    same: Counter[str] = Counter()
+    for number, model in enumerate(loaded):
+        # Two checkpoints of one run are no two seeds: the second belongs to a group of second ones.
+        own = model.config.model_dump_json()
+        groups.setdefault((model.config.model_copy(update={"seed": 0}).model_dump_json(), same[own]), []).append(number)
+        same[own] += 1
+    if not results or len(groups) == len(loaded):
+        return None
+    heads = [
+        names[members[0]] + (f" and {len(members) - 1} more" if len(members) > 1 else "") for members in groups.values()
+    ]
+    rows = []
+    for metric, title in METRIC_TITLES.items():
+        cells: list[Cell | None] = []
+        for members in groups.values():
+            values = [results[number][metric]["value"] for number in members if results[number].get(metric)]
+            shown = [format_metric(metric, f(values)) for f in (np.mean, min, max)] if values else None
+            cells.append(shown and {"value": shown[0], "interval": f"{shown[1]} to {shown[2]}"})
+        if any(cells):
+            rows.append((title, cells))
+    return heads, rows
+
+
+def _benchmark_tables(runs: Sequence[Path], loaded: Sequence[LoadedModel]) -> list[tuple[str, list[Row]]]:
+    """Each benchmark and split that `trainer evaluate --benchmark --json` stored, with its metrics in each run."""
     stored = [
         {
             (result["benchmark"], result.get("split")): result
@@ -263,7 +300,7 @@ def _benchmark_tables(
     return tables
 
 
-def _benchmark_cell(metric: dict[str, float | None] | None) -> dict[str, str] | None:
+def _benchmark_cell(metric: dict[str, float | None] | None) -> Cell | None:
     if metric is None:
         return None
     interval = "" if metric["low"] is None else f"{metric['low']:.3g} to {metric['high']:.3g}"

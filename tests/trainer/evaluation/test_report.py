@@ -143,6 +143,28 @@ def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painte
     assert "What it is judged on" in page
 
 
+def test_runs_that_differ_in_their_seed_alone_are_also_shown_together(finished_run, painted_dataset, tmp_path):
+    data = str(painted_dataset(scenes=4))
+    runs = [tmp_path / name for name in ("c3_seed0", "c3_seed1", "other")]
+    for number, (run, value, extra) in enumerate(
+        zip(runs, (4.0, 6.0, 9.0), ((), (), ("losses.bones=7",)), strict=True)
+    ):
+        shutil.copytree(finished_run, run)
+        model = load_model(run)
+        config = override_config(model.config, (f"seed={number}", *extra))
+        weights = model.model.state_dict()
+        save_checkpoint(run, 2, config, {"model": weights, "ema": weights}, {}, {}, keep=1)
+        result = evaluate(run, data, max_samples=3)
+        result["error_pct"]["value"] = value
+        (run / "metrics.json").write_text(json.dumps(result))
+    write_report(runs, tmp_path / "report.html")
+    table = (tmp_path / "report.html").read_text().split("mean over seeds")[1].split("</table>")[0]
+    assert ">c3_seed0 and 1 more<" in table and ">other<" in table
+    assert "<td>5.0<small>4.0 to 6.0</small></td><td>9.0<small>9.0 to 9.0</small></td>" in table
+    write_report([runs[1], runs[1] / "step_000002"], tmp_path / "without.html", data)
+    assert "mean over seeds" not in (tmp_path / "without.html").read_text()
+
+
 def test_stored_benchmarks_are_shown_by_their_own_metrics(finished_run, tmp_path):
     for name in ("with", "without"):
         shutil.copytree(finished_run, tmp_path / name)
