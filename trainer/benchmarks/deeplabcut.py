@@ -68,6 +68,8 @@ def _read(paths: list[Path], table: JointTable, cutoff: float, left_out: Counter
             for number, row in enumerate(csv.reader(file), 1):
                 if number < first or not any(row):
                     continue
+                if len(row) <= len(columns):
+                    raise UserError(f"{path}:{number}: {len(row)} cells, too few for {len(columns)} coordinates")
                 index, cells = row[: len(row) - len(columns)], row[len(row) - len(columns) :]
                 picture = _picture(path, index, number)
                 for individual in individuals:
@@ -91,23 +93,20 @@ def _read_header(path: Path) -> tuple[list[_Column], int]:
     """What each column of numbers is, and the line (from 1) at which frames begin."""
     rows: dict[str, list[str]] = {}
     with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), 1):
+        for row in csv.reader(file):
             if not row or row[0] not in ("scorer", "individuals", "bodyparts", "coords"):
                 break
             rows[row[0]] = row
-            if row[0] == "coords":
-                number += 1
-                break
-        else:
-            number = 0
-    if {"bodyparts", "coords"} - rows.keys() or number == 0:
-        raise UserError(f"{path}: not a DeepLabCut table; its first rows must be scorer, bodyparts and coords")
-    width = next((place for place, cell in enumerate(rows["coords"]) if cell in ("x", "y")), None)
-    if width is None:
+    if {"bodyparts", "coords"} - rows.keys() or len({len(row) for row in rows.values()}) > 1:
+        raise UserError(
+            f"{path}: not a DeepLabCut table; its first rows must be scorer, bodyparts and coords, of one length"
+        )
+    first = next((place for place, cell in enumerate(rows["coords"]) if cell in ("x", "y")), None)
+    if first is None:
         raise UserError(f"{path}: its row coords names no x and y")
     individuals = rows.get("individuals", [""] * len(rows["coords"]))
-    cells = list(zip(individuals, rows["bodyparts"], rows["coords"], strict=True))[width:]
-    return [_Column(*cell) for cell in cells], number
+    cells = list(zip(individuals, rows["bodyparts"], rows["coords"], strict=True))[first:]
+    return [_Column(*cell) for cell in cells], len(rows) + 1
 
 
 def _picture(path: Path, index: list[str], number: int) -> Path:

@@ -39,6 +39,8 @@ _JOINTS = skeleton_table("h36m17", root="pelvis")
 _CORRUPT = ("S11", "Directions")
 _OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}
 """Actions that some subjects' files call otherwise."""
+_MOST_OFF_PX = 15
+"""A camera without distortion is off by a few pixels at most."""
 _POSE_FOLDERS = ("MyPoseFeatures/{}", "Poses_{}")
 
 
@@ -74,7 +76,7 @@ def _read_cdf(root: Path, stride: int, left_out: Counter[str]) -> Iterator[Bench
             joints_cam_m = _read_pose(spatial / path.name, 3) / 1000
             if len(joints_px) != len(joints_cam_m):
                 raise UserError(f"{path}: {len(joints_px)} frames, but {len(joints_cam_m)} of {spatial.name}")
-            K = fit_intrinsics(joints_px, joints_cam_m)
+            K = _fit_camera(path, joints_px, joints_cam_m)
             for frame in range(0, len(joints_px), stride):
                 picture = VideoFrame(video, frame)
                 yield _sample(picture, subject, sequence, camera, frame, joints_px[frame], joints_cam_m[frame], K)
@@ -98,7 +100,7 @@ def _read_npz(table: Path, images: Path, stride: int) -> Iterator[BenchmarkSampl
     clips = ["_".join(part.groups()[:3]) for part in parts]
     _, first = np.unique(clips, return_index=True)
     for start, end in zip(sorted(first), [*sorted(first)[1:], len(clips)], strict=True):
-        K = fit_intrinsics(joints_px[start:end], joints_cam_m[start:end])
+        K = _fit_camera(table, joints_px[start:end], joints_cam_m[start:end])
         due = 0
         for row in range(start, end):
             subject, sequence, camera, number = parts[row].groups()
@@ -107,6 +109,19 @@ def _read_npz(table: Path, images: Path, stride: int) -> Iterator[BenchmarkSampl
                 due = frame - frame % stride + stride
                 place = images / str(names[row])
                 yield _sample(place, subject, sequence, camera, frame, joints_px[row], joints_cam_m[row], K)
+
+
+def _fit_camera(path: Path, joints_px: np.ndarray, joints_cam_m: np.ndarray) -> np.ndarray:
+    """K [3, 3] of a sequence, which tells as well whether its two tables belong together."""
+    K = fit_intrinsics(joints_px, joints_cam_m)
+    projected = joints_cam_m @ K.T
+    off_px = np.linalg.norm(projected[..., :2] / projected[..., 2:] - joints_px, axis=-1)
+    if np.median(off_px) > _MOST_OFF_PX:
+        raise UserError(
+            f"{path}: no camera brings its 3D joints onto its 2D joints, half are off by {np.median(off_px):.0f} px or "
+            "more; are D2_Positions and D3_Positions_mono of one download?"
+        )
+    return K
 
 
 def _sample(

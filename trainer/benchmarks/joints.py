@@ -68,12 +68,12 @@ def joint_table(superset: str, partners: Partners, root: str | None = None) -> J
     return JointTable(superset, tuple(partners), lists, root)
 
 
-def skeleton_table(name: str, theirs: Sequence[str] | None = None, root: str | None = None) -> JointTable:
+def skeleton_table(name: str, root: str | None = None) -> JointTable:
     """The table of a benchmark whose joints are those of one of our derived skeletons."""
     skeleton = load_skeleton(name)
     superset = load_skeleton(skeleton.superset)
     partners = tuple(tuple(superset.joints[j] for j in np.flatnonzero(row)) for row in skeleton.points)
-    return JointTable(skeleton.superset, tuple(theirs or skeleton.joints), partners, root)
+    return JointTable(skeleton.superset, skeleton.joints, partners, root)
 
 
 def judged_joints(table: JointTable, model: Skeleton, name: str) -> JudgedJoints:

@@ -70,8 +70,8 @@ def evaluate_benchmark(
         "checkpoint", "step", "data", "benchmark", "split" and "stride" where there are any, "num_samples", this
         project's metrics by name and the breakdowns of `evaluation.tables` that the data tell, the benchmark's own
         under "benchmark_metrics" ({"value", "low", "high"}, None where they cannot be told, and breakdowns "by_..." of
-        them), "joints_judged", "joints_without_partner",
-        "joints_unknown_to_model" (the benchmark's names) and "left_out" (reason -> number).
+        them), "joints_judged", "joints_without_partner" and "joints_unknown_to_model" (the benchmark's names) and
+        "left_out" (reason -> number).
 
     Raises:
         UserError: no such checkpoint, benchmark or option; a folder of another layout; animals for a model of people

@@ -108,7 +108,12 @@ def test_predictions_for_a_video_are_no_labels(project, read):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b\n1,2\n", "its first rows must be"), (SINGLE.replace("26.5", "west"), "4: snout y is 'west'")],
+    [
+        ("a,b\n1,2\n", "its first rows must be"),
+        (SINGLE.replace("26.5", "west"), "4: snout y is 'west'"),
+        (SINGLE.replace(",40.1,12.7", ""), "4: 7 cells, too few for 8 coordinates"),
+        (SINGLE.replace("coords,x,y", "coords,x"), "of one length"),
+    ],
 )
 def test_other_tables_are_refused(project, read, text, message):
     with pytest.raises(UserError, match=message):

@@ -151,6 +151,14 @@ def test_a_missing_video_is_named(archives, read):
         read(BENCHMARK, archives)
 
 
+def test_tables_that_do_not_belong_together_are_refused(archives, read):
+    path = next(path for path in archives.rglob("Walking.60457274.cdf") if "D3_Positions_mono" in path.parent.name)
+    path.unlink()
+    write_cdf(path, poses(99)[0])
+    with pytest.raises(UserError, match="no camera brings its 3D joints onto its 2D joints"):
+        read(BENCHMARK, archives)
+
+
 def test_repetitions_and_other_names_are_one_action():
     assert [action_of(name) for name in ("Walking", "Walking 1", "WalkingDog 2", "TakingPhoto_1")] == [
         "Walking", "Walking", "WalkDog", "Photo",
