@@ -25,4 +25,6 @@ def resized(x: torch.Tensor, size: int) -> torch.Tensor:
     """[B, C, H, W] -> [B, C, size, size], bilinear; pixel centres keep their place."""
     if x.shape[-1] == size:
         return x
-    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=size < x.shape[-1])
+    # In 32 bits: the antialiased filter knows no bfloat16 on a CPU.
+    y = F.interpolate(x.float(), size=(size, size), mode="bilinear", align_corners=False, antialias=size < x.shape[-1])
+    return y.to(x.dtype)
