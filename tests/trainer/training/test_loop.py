@@ -163,6 +163,95 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_keys(tmp_path, folde
         train(tmp_path / "run", folders, config())
 
 
+def nan_once(monkeypatch, at_call):
+    """The bone loss is NaN the n-th time that it is asked for."""
+    calls, original = [], pretrain.bone_loss
+
+    def spoilt(lengths):
+        calls.append(None)
+        return lengths.sum() * float("nan") if len(calls) == at_call else original(lengths)
+
+    monkeypatch.setattr(pretrain, "bone_loss", spoilt)
+
+
+def test_a_rollback_goes_on_from_the_checkpoint_past_the_samples_that_led_there(tmp_path, folders, monkeypatch):
+    options = {"checkpoint_every": 4, "gauge_every": 100, "on_nan": "rollback", "log_samples": True}
+    train(tmp_path / "plain", folders, config(**options))
+    nan_once(monkeypatch, 4)
+    train(tmp_path / "run", folders, config(**options))
+    assert open_checkpoint(tmp_path / "run").step == 8
+    assert open_checkpoint(tmp_path / "run").state()["course"]["rollbacks"] == 1
+    assert [entry["step"] for entry in read_metrics(tmp_path / "run", "train")] == list(range(1, 9))
+    # Steps 5 and 6 were undone; what they had seen is not seen again.
+    seen, seen_plainly = (
+        [json.loads(line)["keys"] for line in (tmp_path / run / "samples.jsonl").read_text().splitlines()]
+        for run in ("run", "plain")
+    )
+    assert seen[:4] == seen_plainly[:4]
+    assert seen[4:6] == seen_plainly[6:8]
+
+
+def test_rollbacks_end_in_a_stop(tmp_path, folders, monkeypatch):
+    monkeypatch.setattr(pretrain, "bone_loss", lambda lengths: lengths.sum() * float("nan"))
+    with pytest.raises(UserError, match="rolled back 2 times before"):
+        train(tmp_path / "run", folders, config(checkpoint_every=1, on_nan="rollback", max_rollbacks=2))
+
+
+def test_without_a_checkpoint_there_is_nothing_to_roll_back_to(tmp_path, folders, monkeypatch):
+    nan_once(monkeypatch, 1)
+    with pytest.raises(UserError, match="none yet to roll back to"):
+        train(tmp_path / "run", folders, config(on_nan="rollback"))
+
+
+def test_patience_ends_a_run_that_gets_no_better(tmp_path, folders, monkeypatch):
+    values = iter([5.0, 4.0, 4.5, 4.2, 3.0, 1.0])
+    monkeypatch.setattr(gauges, "pose_gauges", lambda *arguments: {"error_pct": next(values)})
+    train(tmp_path / "run", folders, config(steps=50, gauge_every=2, patience_gauges=2))
+    # Gauges after joint steps 1, 2, 4, 6: the last two are no better than the second.
+    assert open_checkpoint(tmp_path / "run").step == 2 + 6
+    assert open_checkpoint(tmp_path / "run", "best").state()["course"]["best"] == 3.0
+
+
+def test_gradient_norms_of_losses_combine_to_the_networks_gradient(tmp_path, folders):
+    settings = config(gradient_norms_every=2)
+    train(tmp_path / "run", folders, settings)
+    lines = read_metrics(tmp_path / "run", "train")
+    with_norms = [entry["step"] for entry in lines if "gradient/encoder/joints_2d" in entry]
+    assert with_norms == [3, 5, 7]
+    of_losses = [value for name, value in lines[2].items() if name.startswith("gradient/uplift/")]
+    assert 0 < lines[2]["gradient/uplift"] <= sum(of_losses) * (1 + 1e-4)
+    assert "gradient/image_renderer/joints_2d" not in lines[2]
+    # Looking changes nothing.
+    train(tmp_path / "plain", folders, config())
+    plain = [
+        {name: value for name, value in entry.items() if name.count("/") < 2}
+        for entry in losses_by_step(tmp_path / "run")
+    ]
+    assert plain == losses_by_step(tmp_path / "plain")
+
+
+def test_bfloat16_trains_on_a_cpu(tmp_path, folders):
+    settings = config(steps=3)
+    half = settings.optimiser.model_copy(update={"precision": "bf16-mixed"})
+    train(tmp_path / "run", folders, settings.model_copy(update={"optimiser": half}))
+    train(tmp_path / "whole", folders, settings)
+    ours, theirs = (read_metrics(tmp_path / run, "train")[0]["total"] for run in ("run", "whole"))
+    assert ours == pytest.approx(theirs, rel=0.1)
+    assert all(tensor.dtype == torch.float32 for tensor in open_checkpoint(tmp_path / "run").weights("model").values()
+               if tensor.is_floating_point())  # fmt: skip
+
+
+def test_damaged_shards_are_skipped_when_asked_and_told_in_the_end(tmp_path, folders, painted_dataset, capsys):
+    folder = painted_dataset(scenes=6, shards=3)
+    shard = folder / "test-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    settings = config(steps=2)
+    data = settings.data.model_copy(update={"skip_damaged": True})
+    train(tmp_path / "run", Folders(str(folder)), settings.model_copy(update={"data": data}))
+    assert read_metrics(tmp_path / "run", "train")[-1]["damaged_shards"] == 1
+    assert "skipped all through the run: " in capsys.readouterr().out
+
+
 def test_a_time_limit_ends_the_run_with_a_checkpoint(tmp_path, folders):
     train(tmp_path / "run", folders, config(steps=100000, max_minutes=0.05))
     assert 2 < open_checkpoint(tmp_path / "run").step < 1000
