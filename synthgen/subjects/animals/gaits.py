@@ -19,6 +19,7 @@ _CYCLES = {
     "trot": ({"hind_L": 0.0, "fore_R": 0.0, "hind_R": 0.5, "fore_L": 0.5}, 0.48),
     "gallop": ({"hind_L": 0.0, "hind_R": 0.1, "fore_L": 0.45, "fore_R": 0.58}, 0.32),
 }
+STANCES = tuple(gait for gait in GAITS if gait not in _CYCLES)
 CADENCE_HZ = {"stand": 0.2, "walk": 0.9, "trot": 1.7, "gallop": 2.2, "sit": 0.2, "lie": 0.2, "graze": 0.3}
 """How often each stance's or gait's cycle repeats: figures of a middle-sized dog."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from posecore.transforms import matrix_from_rotvec, rotvec_from_matrix
 from synthgen.subjects.animals.bake import CLIP_ACTIONS, GLB_WITHERS_M
-from synthgen.subjects.animals.gaits import CADENCE_HZ, GAITS, gait_angles, gait_clearances
+from synthgen.subjects.animals.gaits import CADENCE_HZ, GAITS, STANCES, gait_angles, gait_clearances
 from synthgen.subjects.animals.rig import BONE, BONES, CLIP_RATE_HZ, MIRRORED, PARENTS, TAIL, AnimalClip
 from synthgen.subjects.animals.shape import HOOFED
 
@@ -61,7 +61,9 @@ _LEG_SLOPES_DEG = {"upper_arm": 19.0, "forearm": -0.9, "hand": -18.4, "thigh": 7
 _LEG_SLOPES_OF_HOOFED_DEG = {
     "upper_arm": -2.3, "forearm": 6.8, "hand": -21.8, "thigh": -20.6, "shin": 45.6, "cannon": -1.5,
 }  # fmt: skip
+_STIFFER_IN_HOOFED = {"spine1": 0.35, "spine2": 0.35, "spine3": 0.5, "neck1": 0.5}  # than a dog's, in its gaits
 _FOLDED = ("sit", "lie")
+_STANCE_DEPTH = 0.1
 _LEG_ENDS = {"upper_arm": "forearm", "forearm": "hand", "hand": "finger", "thigh": "shin", "shin": "cannon",
              "cannon": "foot"}  # fmt: skip
 _RAISED_FRONT = {"upper_arm": -38.0, "forearm": -58.0, "hand": 62.0, "finger": 40.0}
@@ -78,7 +80,7 @@ class QuadrupedPose:
         motion: a gait or stance of gaits.Gait, or a clip as "BASE/ACTION", such as "wolf/gallop".
         phase: 0..1, when in the gait's cycle or in the clip.
         blend_motion, blend_phase, blend_share: what the pose is turned towards, bone by bone, and how far; or None.
-        stride: 1 leaves gaits and clips as they are, 0 stands still.
+        stride: 1 leaves motions as they are, 0 stands still; stances are hardly less deep before that.
         mirrored: swap left and right of the motion.
         head_yaw_deg: + turns the head to the animal's left; head_pitch_deg: + lowers it. Spread over the neck.
         tail_lift_deg: + raises the tail; tail_swing_deg: + to the left. Spread over the tail.
@@ -157,7 +159,9 @@ def strike(clips: dict[str, AnimalClip], base: str, heads: np.ndarray, pose: Qua
         other, other_clearances = _moment(clips, base, pose.blend_motion, pose.blend_phase, pose.elapsed_s)
         turns = turns + pose.blend_share * (other - turns)
         clearances = clearances + pose.blend_share * (other_clearances - clearances)
-    turns, clearances = pose.stride * turns, min(pose.stride, 1.0) * clearances
+    depth = min(pose.stride, 1.0) ** _STANCE_DEPTH  # nobody lies by half
+    stride = depth if pose.motion in STANCES else pose.stride
+    turns, clearances = stride * turns, min(stride, 1.0) * clearances
     if pose.mirrored:
         turns = turns[MIRRORED] * [1, -1, -1]
     given = turns.copy()
@@ -180,9 +184,9 @@ def strike(clips: dict[str, AnimalClip], base: str, heads: np.ndarray, pose: Qua
     blend_share = pose.blend_share if pose.blend_motion is not None else 0.0
     folded = (1 - blend_share) * (pose.motion in _FOLDED) + blend_share * (pose.blend_motion in _FOLDED)
     if folded:
-        _slope_legs(rotations, heads, base in HOOFED, folded * min(pose.stride, 1.0))
-    # A clip's own pitch is nearly right for any animal; a stance has none.
-    most_pitch_rad = _MOST_PITCH_RAD if pose.motion in GAITS else _MOST_PITCH_OF_CLIP_RAD
+        _slope_legs(rotations, heads, base in HOOFED, folded * depth)
+    # A clip's own pitch is nearly right for any animal, and who runs stays level; a stance needs any pitch.
+    most_pitch_rad = _MOST_PITCH_RAD if pose.motion in STANCES else _MOST_PITCH_OF_CLIP_RAD
     return Stance(rotations, clearances, most_pitch_rad)
 
 
@@ -282,6 +286,10 @@ def _gait_turns(gait: str, phase: float, base: str) -> np.ndarray:
         for end in "LR":
             turns[BONE[f"forearm_{end}"], 0] = turns[BONE[f"hand_{end}"], 0]
             turns[BONE[f"hand_{end}"], 0] *= 0.5
+        for name, share in _STIFFER_IN_HOOFED.items():
+            turns[BONE[name]] *= share
+    if gait not in STANCES:  # a back that bends does so to both ends
+        turns[BONE["pelvis"], 0] = -0.5 * turns[[BONE["spine1"], BONE["spine2"]], 0].sum()
     return turns
 
 
