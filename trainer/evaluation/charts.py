@@ -1,4 +1,4 @@
-"""Curves and charts of the report: every run a colour, in each of them the same.
+"""Curves and charts of the report: every run a colour, in each of them the same; runs of several seeds share one.
 
 Curves are small SVGs, one quantity each, so that a page can set as many side by side as it has room for. The horizontal
 axis is images seen, not steps: runs of other batch sizes then compare. Charts of breakdowns are rows of dots with
@@ -79,11 +79,11 @@ class Chart:
     rows: list[tuple[str, int, list[Mark | None]]]
 
 
-def run_colours(num_runs: int) -> list[str]:
-    """A colour for each run; after six the same hues come darker."""
+def group_colours(groups: Sequence[int]) -> list[str]:
+    """A colour for each run, that of its group's number; after six groups the same hues come darker."""
     darker = ["#" + "".join(f"{int(colour[i : i + 2], 16) * 11 // 20:02x}" for i in (1, 3, 5)) for colour in SERIES]
     colours = [*SERIES, *darker]
-    return [colours[number % len(colours)] for number in range(num_runs)]
+    return [colours[group % len(colours)] for group in groups]
 
 
 def gauge_curves(histories: Sequence[History]) -> list[Curve]:
@@ -137,11 +137,11 @@ def speed_curves(histories: Sequence[History]) -> list[Curve]:
     return _term_curves(histories, lambda name: name in _TRAIN_RATES, captions)
 
 
-def breakdown_charts(names: Sequence[str], results: Sequence[dict[str, Any]], breakdown: str) -> list[Chart]:
+def breakdown_charts(colours: Sequence[str], results: Sequence[dict[str, Any]], breakdown: str) -> list[Chart]:
     """The charts of one breakdown; none where there are not two rows to compare.
 
     Args:
-        names: of the runs. results: what `evaluate` returned for each.
+        colours: of the runs. results: what `evaluate` returned for each.
         breakdown: of `tables.BREAKDOWNS`.
     """
     tables = [result.get(f"by_{breakdown}", {}) for result in results]
@@ -161,10 +161,7 @@ def breakdown_charts(names: Sequence[str], results: Sequence[dict[str, Any]], br
             if all(cell.get(metric) is None for cell in cells):
                 continue
             count = max(cell.get("num_samples", cell.get("num_joints", 0)) for cell in cells)
-            marks = [
-                _mark(metric, cell.get(metric), colour, end)
-                for cell, colour in zip(cells, run_colours(len(names)), strict=True)
-            ]
+            marks = [_mark(metric, cell.get(metric), colour, end) for cell, colour in zip(cells, colours, strict=True)]
             rows.append((row_title(breakdown, key), count, marks))
         counted = "joints" if breakdown in ("joint", "visibility", "confidence") else "samples"
         charts.append(Chart(METRIC_TITLES[metric], counted, f"{end:g}", rows))

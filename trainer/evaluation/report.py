@@ -27,8 +27,8 @@ from trainer.evaluation.charts import (
     gauge_curves,
     gradient_curves,
     gradient_table,
+    group_colours,
     loss_curves,
-    run_colours,
     speed_curves,
 )
 from trainer.evaluation.evaluate import METRIC_TITLES, evaluate
@@ -82,19 +82,20 @@ def write_report(
     results, on_real = (
         [] if folder is None else _judge(runs, loaded, folder, device, max_samples) for folder in (data, real)
     )
+    groups = _seed_groups(loaded)
+    colours = group_colours(groups)
     histories = [
-        _history(run, model, name, colour)
-        for (run, model), name, colour in zip(judged, names, run_colours(len(names)), strict=True)
+        _history(run, model, name, colour) for (run, model), name, colour in zip(judged, names, colours, strict=True)
     ]
     page = {
         "stylesheet": stylesheet(),
         "names": names,
-        "colours": run_colours(len(names)),
+        "colours": colours,
         "watches_video": any(model.config.stage != "pretrain" for model in loaded),
         "headlines": _headlines(names, results, on_real),
         "facts": _fact_rows(loaded, histories),
         "metrics": _metric_rows(results),
-        "seeds": _seed_table(names, loaded, results),
+        "seeds": _seed_table(names, groups, results),
         "benchmarks": _benchmark_tables(runs, loaded),
         "data": data,
         "num_judged": results[0]["num_samples"] if results else 0,
@@ -104,7 +105,9 @@ def write_report(
         "gradient_tables": [(history.name, *table) for history in histories if (table := gradient_table(history))[0]],
         "speeds": speed_curves(histories),
         "breakdowns": [
-            (title, charts) for name, title in BREAKDOWNS.items() if (charts := breakdown_charts(names, results, name))
+            (title, charts)
+            for name, title in BREAKDOWNS.items()
+            if (charts := breakdown_charts(colours, results, name))
         ],
         "extremes": [] if data is None else extreme_samples(loaded, names, data, max_samples, device),
         "synthetic": None if data is None else synthetic_sheet(data),
@@ -247,30 +250,36 @@ def _metric_cell(name: str, metric: dict[str, float] | None) -> Cell | None:
     return {"value": value, "interval": f"{low} to {high}"}
 
 
-def _seed_table(
-    names: Sequence[str], loaded: Sequence[LoadedModel], results: Sequence[dict[str, Any]]
-) -> tuple[list[str], list[Row]] | None:
-    """Runs that differ in their seed alone, taken together: heads of the columns, and the metrics.
-
-    A cell is the mean over a group's runs, and their lowest to highest. None where no two runs belong together.
-    """
-    groups: dict[tuple[str, int], list[int]] = {}
+def _seed_groups(loaded: Sequence[LoadedModel]) -> list[int]:
+    """The number of each run's group: runs that differ in their seed alone share one."""
+    groups: dict[tuple[str, int], int] = {}
     same: Counter[str] = Counter()
-    for number, model in enumerate(loaded):
+    numbers = []
+    for model in loaded:
         # Two checkpoints of one run are no two seeds: the second belongs to a group of second ones.
         own = model.config.model_dump_json()
-        groups.setdefault((model.config.model_copy(update={"seed": 0}).model_dump_json(), same[own]), []).append(number)
+        key = (model.config.model_copy(update={"seed": 0}).model_dump_json(), same[own])
         same[own] += 1
-    if not results or len(groups) == len(loaded):
+        numbers.append(groups.setdefault(key, len(groups)))
+    return numbers
+
+
+def _seed_table(
+    names: Sequence[str], groups: Sequence[int], results: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[Row]] | None:
+    """The groups of `_seed_groups`: heads of the columns, and the metrics. None where no two runs belong together.
+
+    A cell is the mean over a group's runs, and their lowest to highest.
+    """
+    if not results or len(set(groups)) == len(groups):
         return None
-    heads = [
-        names[members[0]] + (f" and {len(members) - 1} more" if len(members) > 1 else "") for members in groups.values()
-    ]
-    rows = []
+    members = [np.flatnonzero(np.array(groups) == group).tolist() for group in sorted(set(groups))]
+    heads = [names[own[0]] + (f" and {len(own) - 1} more" if len(own) > 1 else "") for own in members]
+    rows: list[Row] = []
     for metric, title in METRIC_TITLES.items():
         cells: list[Cell | None] = []
-        for members in groups.values():
-            values = [results[number][metric]["value"] for number in members if results[number].get(metric)]
+        for own in members:
+            values = [results[number][metric]["value"] for number in own if results[number].get(metric)]
             shown = [format_metric(metric, f(values)) for f in (np.mean, min, max)] if values else None
             cells.append(shown and {"value": shown[0], "interval": f"{shown[1]} to {shown[2]}"})
         if any(cells):

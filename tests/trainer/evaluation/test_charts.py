@@ -8,8 +8,8 @@ from trainer.evaluation.charts import (
     gauge_curves,
     gradient_curves,
     gradient_table,
+    group_colours,
     loss_curves,
-    run_colours,
     speed_curves,
 )
 
@@ -78,12 +78,12 @@ def test_dots_lie_at_their_share_of_the_scale():
         {"by_joint": {"left_knee": {"num_joints": 9, "pck_010": metric(0.5), "flip_rate": metric(0.3, 0.05)}}},
         {"by_joint": {"left_knee": {"num_joints": 8, "pck_010": metric(0.25)}, "nose": {"num_joints": 8}}},
     ]
-    pck, flips = breakdown_charts(["a", "b"], results, "joint")
+    pck, flips = breakdown_charts(["#111111", "#222222"], results, "joint")
     assert (pck.title, pck.counted, pck.end) == ("PCK at 0.10 of the box", "joints", "1")
     ((title, count, (first, second)),) = pck.rows
     assert (title, count) == ("left knee", 9)
     assert (first.at, first.low, first.width, first.text) == pytest.approx((50, 40, 20, "0.500"))
-    assert (second.at, second.colour) == (25, run_colours(2)[1])
+    assert (second.at, second.colour) == (25, "#222222")
     assert flips.end == "0.5"
     assert flips.rows[0][2][0].at == pytest.approx(60)
     assert flips.rows[0][2][1] is None
@@ -91,9 +91,11 @@ def test_dots_lie_at_their_share_of_the_scale():
 
 def test_one_row_is_no_chart():
     results = [{"by_species": {"human": {"num_samples": 9, "pck_010": metric(0.5)}}}]
-    assert breakdown_charts(["a"], results, "species") == []
-    assert breakdown_charts(["a"], [{}], "species") == []
+    assert breakdown_charts(["#111111"], results, "species") == []
+    assert breakdown_charts(["#111111"], [{}], "species") == []
 
 
-def test_twelve_runs_have_twelve_colours():
-    assert len(set(run_colours(12))) == 12
+def test_groups_have_colours_of_their_own_which_their_runs_share():
+    assert len(set(group_colours(range(12)))) == 12
+    first, second, third = group_colours([0, 1, 0])
+    assert first == third != second
