@@ -3,15 +3,19 @@
 Distances count in lengths of the given direction: a direction whose planar depth is 1 m gives planar depths in metres.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from posecore.camera import Camera, project, unproject
+from posecore.camera import Camera, project_cam, unproject
+from posecore.transforms import transform_points
 
-_GRID = 256  # cells a side that SeenMesh looks for triangles by
+_GRID = 256  # cells a side that SeenMesh looks for faces by
+_ROUNDED_PX = 0.01  # by which places in single precision may be off
+_MOST_COMPARED = 500_000  # faces times pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,43 +70,58 @@ class SeenMesh:
     """A mesh as one camera sees it, for rays through few of its pixels: only what lies near them goes into a tree.
 
     Args:
-        vertices: [V, 3] world, metres. triangles: [T, 3].
+        vertices: [V, 3] world, metres. faces: [F, 4] quads (a triangle repeats its last index).
+
+    Attributes:
+        pixels: [V, 2] where the vertices are seen, NaN for those behind the camera. farthest_m: depth of the last one.
     """
 
-    def __init__(self, camera: Camera, vertices: np.ndarray, triangles: np.ndarray) -> None:
-        self._camera, self._vertices, self._triangles = camera, vertices, triangles
-        pixels = project(camera, vertices.astype(np.float64))
-        # a triangle with a corner behind the camera may reach anywhere
-        low_px, high_px = np.nan_to_num(pixels, nan=-np.inf), np.nan_to_num(pixels, nan=np.inf)
-        a, b, c = triangles.T
-        self._low_px = np.minimum(np.minimum(low_px[a], low_px[b]), low_px[c])
-        self._high_px = np.maximum(np.maximum(high_px[a], high_px[b]), high_px[c])
+    def __init__(self, camera: Camera, vertices: np.ndarray, faces: np.ndarray) -> None:
+        self._camera, self._vertices, self._faces = camera, vertices, faces
+        vertices_cam = transform_points(camera.cam_from_world, vertices.astype(np.float64))
+        self.pixels, self.farthest_m = project_cam(camera.K, vertices_cam), float(vertices_cam[:, 2].max())
+        corners = np.ascontiguousarray(faces.T)
+        self._boxes = []  # of the faces, in x and in y: where they begin and end
+        for place in np.ascontiguousarray(self.pixels.T, dtype=np.float32):
+            a, b, c, d = (place[corner] for corner in corners)
+            low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+            # a face with a corner behind the camera may reach anywhere
+            begin, end = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
+            self._boxes.append((begin - _ROUNDED_PX, end + _ROUNDED_PX))
 
-    def first_hits(self, pixels: np.ndarray) -> Hits:
-        """Where the rays through pixels [N, 2] first meet the mesh; distances are planar depths in metres."""
-        near = self._near(pixels)
-        rays = unproject(self._camera.K, pixels, np.ones(len(pixels))) @ self._camera.cam_from_world[:3, :3]
-        corners = self._triangles[near]
+    def first_hits(self, pixels: np.ndarray) -> tuple[Hits, np.ndarray]:
+        """Where the rays through pixels [N, 2] first meet the mesh, at planar depths in metres; and the vertices [N, 3]
+        of the triangles that they meet, any where they meet nothing."""
+        corners = split_quads(self._faces[self._near(pixels)])[0]
         used = np.zeros(len(self._vertices), dtype=bool)
         used[corners] = True
-        mesh = RayMesh(self._vertices[used], (np.cumsum(used) - 1)[corners])
+        rays = unproject(self._camera.K, pixels, np.ones(len(pixels))) @ self._camera.cam_from_world[:3, :3]
+        mesh = RayMesh(self._vertices[used], (np.cumsum(used, dtype=np.int32) - 1)[corners])
         hits = mesh.first_hits(self._camera.position_world, rays)
-        return replace(hits, triangle=np.where(hits.triangle >= 0, near[hits.triangle], -1))
+        return hits, corners[hits.triangle]
 
     def _near(self, pixels: np.ndarray) -> np.ndarray:
-        """Indices of the triangles whose boxes touch a cell of a coarse grid that holds one of the pixels; at least one
-        triangle, as the tree needs it."""
+        """Indices of the faces whose boxes touch a cell of a coarse grid that holds one of the pixels or, for few
+        pixels, that hold one of them; at least one face, as the tree needs it."""
         low = pixels.min(axis=0)
         cell_px = max(float((pixels.max(axis=0) - low).max()) / _GRID, 1e-3)
-        taken = np.zeros((_GRID + 2, _GRID + 2), dtype=np.int32)  # a summed-area table with a border of zeros
-        x, y = ((pixels - low) / cell_px).astype(int).T
-        taken[y + 1, x + 1] = 1
-        taken = taken.cumsum(axis=0).cumsum(axis=1)
-        (x0, y0), (x1, y1) = (
-            np.clip(np.floor((corner - low) / cell_px) + edge, 0, _GRID + 1).astype(int).T
-            for corner, edge in ((self._low_px, 0), (self._high_px, 1))
+        taken = np.zeros((_GRID + 1, _GRID + 1), dtype=np.uint8)
+        x, y = ((pixels - low) / cell_px).astype(np.int32).T
+        taken[y, x] = 1
+        count = cv2.integral(taken)  # [_GRID + 2, _GRID + 2], a summed-area table with a border of zeros
+        (x0, x1), (y0, y1) = (
+            [
+                np.clip((edge_px - start) / cell_px + more, 0, _GRID + 1).astype(np.int32)
+                for edge_px, more in zip(box, (0, 1), strict=True)
+            ]
+            for box, start in zip(self._boxes, low.astype(np.float32), strict=True)
         )
-        near = np.flatnonzero(taken[y1, x1] - taken[y0, x1] - taken[y1, x0] + taken[y0, x0] > 0)
+        near = np.flatnonzero(count[y1, x1] - count[y0, x1] - count[y1, x0] + count[y0, x0])
+        if len(near) * len(pixels) < _MOST_COMPARED:
+            holds = np.ones((len(near), len(pixels)), dtype=bool)
+            for (begin_px, end_px), place in zip(self._boxes, pixels.T.astype(np.float32), strict=True):
+                holds &= (begin_px[near, None] <= place) & (place <= end_px[near, None])
+            near = near[holds.any(axis=1)]
         return near if len(near) else np.zeros(1, dtype=int)
 
 

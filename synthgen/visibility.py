@@ -42,18 +42,18 @@ def joint_visibility(stage: Stage, frame: int, view: int, number: int) -> np.nda
     towards = subject.joints_world - eye  # a ray's distance is 1 at its joint
     metres = np.linalg.norm(towards, axis=1)
     before = ~np.isnan(joints_px[:, 0])  # who is behind the camera is outside
-    own = _seen(subject, camera).first_hits(np.where(before[:, None], joints_px, 0))
+    own, own_corners = _seen(subject, camera).first_hits(np.where(before[:, None], joints_px, 0))
     own_distance = own.distance / np.where(before, depth_m, 1)
     others = np.full(len(towards), np.inf)
     for other in subjects:
         if other is not subject:
-            hits = _seen(other, camera).first_hits(np.where(before[:, None], joints_px, 0))
+            hits, _ = _seen(other, camera).first_hits(np.where(before[:, None], joints_px, 0))
             others = np.minimum(others, hits.distance / np.where(before, depth_m, 1))
     for mesh in _things_mesh(stage.things):
         others = np.minimum(others, mesh.first_hits(eye, towards).distance)
 
     flesh = flesh_m(subject.limb_radius_m)
-    surface_rest = (subject.rest[_triangles(subject)[own.triangle]] * own.weights[..., None]).sum(axis=1)
+    surface_rest = (subject.rest[own_corners] * own.weights[..., None]).sum(axis=1)
     away_at_rest = np.linalg.norm(surface_rest - subject.joints_rest, axis=1)
     is_flesh = ((1 - own_distance) * metres <= flesh) & (away_at_rest <= _REST_FACTOR * flesh)
     by_self = (own_distance < 1) & ~is_flesh
@@ -70,13 +70,13 @@ def hidden_shares(stage: Stage, frame: int, view: int, number: int, passes: Pass
     share of its whole area that lies outside the frame; what lies more than one image size outside is not counted, but
     a figure of which nothing is nearer is truncated wholly.
     """
-    subject, camera = stage.subjects[frame][number], stage.cameras[view]
-    vertices_cam = transform_points(camera.cam_from_world, subject.vertices.astype(np.float64))
-    low, high = _box(camera, vertices_cam)
+    camera = stage.cameras[view]
+    figure = _seen(stage.subjects[frame][number], camera)
+    low, high = _box(camera, figure.pixels)
     mask = passes.instances == number + 1
-    hidden_px = _hidden_px(subject, camera, passes, mask, low, high, vertices_cam[:, 2].max())
+    hidden_px = _hidden_px(figure, passes, mask, low, high)
     within_px = mask.sum() + hidden_px
-    outside_px = _outside_px(subject, camera, low, high)
+    outside_px = _outside_px(figure, camera, low, high)
     occlusion = hidden_px / within_px if within_px else 1.0
     if within_px + outside_px:
         truncation = outside_px / (outside_px + within_px)
@@ -85,36 +85,27 @@ def hidden_shares(stage: Stage, frame: int, view: int, number: int, passes: Pass
     return float(occlusion), float(truncation)
 
 
-def _box(camera: Camera, vertices_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high corner [2] of a figure's box in pixels, within the frame and its margin."""
+def _box(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high corner [2] of the box of a figure's vertices' pixels, within the frame and its margin."""
     size = np.array([camera.width, camera.height])
     least, most = -_MARGIN * size, (1 + _MARGIN) * size
-    pixels = project_cam(camera.K, vertices_cam)
     if np.isnan(pixels).any():  # part of it is behind the camera: it may reach anywhere
         return least, most
     return np.clip(pixels.min(axis=0), least, most), np.clip(pixels.max(axis=0), least, most)
 
 
-def _hidden_px(
-    subject: PosedSubject,
-    camera: Camera,
-    passes: Passes,
-    mask: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    farthest_m: float,
-) -> int:
+def _hidden_px(figure: SeenMesh, passes: Passes, mask: np.ndarray, low: np.ndarray, high: np.ndarray) -> int:
     """Pixels where the subject would be seen if nothing stood before it: only where something nearer than its far end
     is seen within its box need a ray be cast."""
     first, last = np.maximum(np.floor(low), 0).astype(int), np.maximum(np.ceil(high), 0).astype(int)
     window = np.s_[first[1] : last[1], first[0] : last[0]]
-    row, column = np.nonzero(~mask[window] & (passes.depth_m[window] < farthest_m))
+    row, column = np.nonzero(~mask[window] & (passes.depth_m[window] < figure.farthest_m))
     row, column = row + first[1], column + first[0]
-    depth_m = _own_depth_m(subject, camera, np.stack([column, row], axis=1) + 0.5)
+    depth_m = _depth_m(figure, np.stack([column, row], axis=1) + 0.5)
     return int((np.isfinite(depth_m) & (depth_m > passes.depth_m[row, column])).sum())
 
 
-def _outside_px(subject: PosedSubject, camera: Camera, low: np.ndarray, high: np.ndarray) -> float:
+def _outside_px(figure: SeenMesh, camera: Camera, low: np.ndarray, high: np.ndarray) -> float:
     """Area in pixels that the subject covers outside the frame."""
     if (low >= 0).all() and (high <= [camera.width, camera.height]).all():
         return 0.0
@@ -122,25 +113,18 @@ def _outside_px(subject: PosedSubject, camera: Camera, low: np.ndarray, high: np
     x, y = (np.arange(start + step / 2, end, step) for start, end in zip(low, high, strict=True))
     pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     pixels = pixels[~inside_frame(pixels, camera.width, camera.height)]
-    return float(np.isfinite(_own_depth_m(subject, camera, pixels)).sum() * step**2)
+    return float(np.isfinite(_depth_m(figure, pixels)).sum() * step**2)
 
 
-def _own_depth_m(subject: PosedSubject, camera: Camera, pixels: np.ndarray) -> np.ndarray:
-    """Planar depth [N] of the subject alone at pixels [N, 2], infinite beside it."""
-    if not len(pixels):
-        return np.zeros(0)
-    return _seen(subject, camera).first_hits(pixels).distance
+def _depth_m(figure: SeenMesh, pixels: np.ndarray) -> np.ndarray:
+    """Planar depth [N] of a figure alone at pixels [N, 2], infinite beside it."""
+    return figure.first_hits(pixels)[0].distance if len(pixels) else np.zeros(0)
 
 
 # Joints, silhouettes and neighbours all ask for the same meshes.
 @lru_cache(maxsize=8)
 def _seen(subject: PosedSubject, camera: Camera) -> SeenMesh:
-    return SeenMesh(camera, subject.vertices, _triangles(subject))
-
-
-@lru_cache(maxsize=8)
-def _triangles(subject: PosedSubject) -> np.ndarray:
-    return split_quads(subject.faces)[0]
+    return SeenMesh(camera, subject.vertices, subject.faces)
 
 
 @lru_cache(maxsize=2)
