@@ -105,13 +105,13 @@ def test_the_worst_sample_is_named_and_stands_first(full_page, painted_dataset):
     assert "% off: 0000" in worst
 
 
-def test_settings_are_shown_where_the_runs_differ(finished_run, tmp_path):
+def test_settings_are_shown_where_the_runs_differ(untrained_run, tmp_path):
     other = tmp_path / "wide"
-    shutil.copytree(finished_run, other)
+    shutil.copytree(untrained_run, other)
     weights = load_model(other).model.state_dict()
     config = override_config(load_model(other).config, ("losses.bones=7.5",))
     save_checkpoint(other, 2, config, {"model": weights, "ema": weights}, {}, {}, keep=1)
-    write_report([finished_run, other], tmp_path / "two.html")
+    write_report([untrained_run, other], tmp_path / "two.html")
     write_report([other], tmp_path / "one.html")
     row = (tmp_path / "two.html").read_text().split('<th scope="row">losses.bones</th>')[1].split("</tr>")[0]
     assert "<td>7.5</td>" in row and "<td>0.05</td>" in row
@@ -143,13 +143,13 @@ def test_a_stored_evaluation_is_shown_rather_than_made_anew(finished_run, painte
     assert "What it is judged on" in page
 
 
-def test_runs_that_differ_in_their_seed_alone_are_also_shown_together(finished_run, painted_dataset, tmp_path):
+def test_runs_that_differ_in_their_seed_alone_are_also_shown_together(untrained_run, painted_dataset, tmp_path):
     data = str(painted_dataset(scenes=4))
     runs = [tmp_path / name for name in ("c3_seed0", "c3_seed1", "other")]
     for number, (run, value, extra) in enumerate(
         zip(runs, (4.0, 6.0, 9.0), ((), (), ("losses.bones=7",)), strict=True)
     ):
-        shutil.copytree(finished_run, run)
+        shutil.copytree(untrained_run, run)
         model = load_model(run)
         config = override_config(model.config, (f"seed={number}", *extra))
         weights = model.model.state_dict()
@@ -165,9 +165,9 @@ def test_runs_that_differ_in_their_seed_alone_are_also_shown_together(finished_r
     assert "mean over seeds" not in (tmp_path / "without.html").read_text()
 
 
-def test_stored_benchmarks_are_shown_by_their_own_metrics(finished_run, tmp_path):
+def test_stored_benchmarks_are_shown_by_their_own_metrics(untrained_run, tmp_path):
     for name in ("with", "without"):
-        shutil.copytree(finished_run, tmp_path / name)
+        shutil.copytree(untrained_run, tmp_path / name)
     scores = {"pck_torso_020": {"value": 0.4321, "low": 0.4, "high": 0.5}}
     record = {"data": "x", "step": 1, "benchmark": "lsp", "num_samples": 77, "benchmark_metrics": scores}
     (tmp_path / "with" / "lsp.json").write_text(json.dumps(record))
@@ -179,10 +179,10 @@ def test_stored_benchmarks_are_shown_by_their_own_metrics(finished_run, tmp_path
     assert "0.432<small>0.4 to 0.5</small>" in page
 
 
-def test_runs_are_judged_alike_where_not_all_have_a_stored_evaluation(finished_run, painted_dataset, tmp_path):
+def test_runs_are_judged_alike_where_not_all_have_a_stored_evaluation(untrained_run, painted_dataset, tmp_path):
     data = str(painted_dataset(scenes=4))
     for name in ("stored", "other"):
-        shutil.copytree(finished_run, tmp_path / name)
+        shutil.copytree(untrained_run, tmp_path / name)
     result = evaluate(tmp_path / "stored", data, max_samples=3)
     result["error_pct"]["value"] = 12.345
     (tmp_path / "stored" / "metrics.json").write_text(json.dumps(result))
