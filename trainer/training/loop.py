@@ -74,6 +74,9 @@ class Stage(Protocol):
     def discriminator_losses(self, step: int) -> StepLosses | None:
         """On what the generator side just saw; None while there is nothing to discriminate."""
 
+    def end_step(self) -> None:
+        """After all batches of a step: what follows from them together."""
+
     def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
         """Numbers on held-out data."""
 
@@ -356,6 +359,7 @@ def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -
     for name in stepping:
         trainee.optimisers[name].step()
     trainee.ema.update_parameters(trainee.plain)
+    stage.end_step()
     return StepRecord(terms, norms, keys, num_images)
 
 

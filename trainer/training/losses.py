@@ -111,7 +111,7 @@ class PerceptualLoss(nn.Module):
     """Squared error of frozen features, each tap over its own running mean, then the mean of the taps.
 
     It stays about 1 throughout, so its weight means units (KeypointGAN). The running means are buffers: they are saved
-    with the run, and change only in training.
+    with the run, and change only in training, between steps, alike on all processes.
     """
 
     def __init__(self, features: Features, momentum: float = 0.99) -> None:
@@ -119,6 +119,7 @@ class PerceptualLoss(nn.Module):
         self.features = features
         self.momentum = momentum
         self.register_buffer("norms", torch.zeros(0))
+        self._seen: list[torch.Tensor] = []
 
     def forward(
         self, predicted: torch.Tensor, images: torch.Tensor, subject: torch.Tensor | None = None
@@ -131,12 +132,29 @@ class PerceptualLoss(nn.Module):
             subject: [B, 1, h, w] weights of the pixels, of mean 1 for each picture; None weighs all alike.
         """
         errors = torch.stack(self._errors(predicted, images, subject))
-        with torch.no_grad():
-            if self.norms.numel() == 0:
-                self.norms = errors.detach().float().clone()
-            elif self.training:
-                self.norms.lerp_(errors.detach().float(), 1.0 - self.momentum)
+        if self.norms.numel() == 0:
+            self.norms = errors.detach().float().clone()
+            if torch.distributed.is_initialized():
+                torch.distributed.broadcast(self.norms, 0)
+        if self.training:
+            self._seen.append(errors.detach().float())
         return (errors / self.norms.clamp(min=1e-8)).mean()
+
+    def restore(self, norms: torch.Tensor) -> None:
+        """Take up saved running means."""
+        self.norms = norms
+        self._seen.clear()
+
+    def settle(self) -> None:
+        """Let the step's errors, of all its batches and processes, into the running means."""
+        if not self._seen:
+            return
+        errors = torch.stack(self._seen).mean(0)
+        self._seen.clear()
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(errors)
+            errors /= torch.distributed.get_world_size()
+        self.norms.lerp_(errors, 1.0 - self.momentum)
 
     def _errors(
         self, predicted: torch.Tensor, images: torch.Tensor, subject: torch.Tensor | None

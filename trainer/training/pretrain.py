@@ -85,6 +85,9 @@ class Pretrain:
     def discriminator_losses(self, step: int) -> StepLosses | None:
         return None
 
+    def end_step(self) -> None:
+        self.perceptual.settle()
+
     def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
         blend = self.config.model.answer_blend
         values = gauges.pose_gauges(ema, self.held_out, self.skeleton, blend, self.trainee.device)
@@ -102,7 +105,7 @@ class Pretrain:
         return {"pictures_teach": self.pictures_teach}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
-        self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
+        self.perceptual.restore(tensors("perceptual")["norms"].to(self.trainee.device))
         self.pictures_teach = values["pictures_teach"]
 
     def _prior_drawings(self) -> tuple[torch.Tensor, torch.Tensor]:

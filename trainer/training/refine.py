@@ -66,6 +66,9 @@ class Refine:
     def discriminator_losses(self, step: int) -> StepLosses | None:
         return None
 
+    def end_step(self) -> None:
+        self.perceptual.settle()
+
     def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
         blend, device = self.config.model.answer_blend, self.trainee.device
         errors = gauges.leakage(ema, self.perceptual.features, self.held_out_real, blend, device)
@@ -90,5 +93,5 @@ class Refine:
         return {}
 
     def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
-        self.perceptual.norms = tensors("perceptual")["norms"].to(self.trainee.device)
+        self.perceptual.restore(tensors("perceptual")["norms"].to(self.trainee.device))
         self.start.load_state_dict(tensors("start"))
