@@ -8,7 +8,7 @@ their intervals, as plain numbers for the page to place.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ _MOST_POINTS = 400
 _TRAIN_RATES = ("images_per_s", "data_wait_pct", "learning_rate", "damaged_shards")
 _GRADIENT = "gradient/"
 _NOT_LOSSES = {"step", "kind", "seconds", "images", "total", *_TRAIN_RATES}
-_ROUND_ENDS = np.outer(10.0 ** np.arange(-2, 4), [1, 2, 5]).ravel()
+_ROUND_ENDS = np.outer(10.0 ** np.arange(-2, 9), [1, 2, 5]).ravel()
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def breakdown_charts(colours: Sequence[str], results: Sequence[dict[str, Any]], 
         breakdown: of `tables.BREAKDOWNS`.
     """
     tables = [result.get(f"by_{breakdown}", {}) for result in results]
-    keys = list(dict.fromkeys(key for table in tables for key in table))
+    keys = sorted(dict.fromkeys(key for table in tables for key in table), key=_range_start)
     if len(keys) < 2:
         return []
     charts = []
@@ -168,6 +168,11 @@ def breakdown_charts(colours: Sequence[str], results: Sequence[dict[str, Any]], 
     return charts
 
 
+def _range_start(key: str) -> float:
+    """Where a range begins; what is none (a joint, "unknown") comes behind the ranges, in the order that it has."""
+    return float(key.split("..")[0]) if ".." in key else math.inf
+
+
 def _mark(metric: str, interval: dict[str, float] | None, colour: str, end: float) -> Mark | None:
     if interval is None:
         return None
@@ -186,7 +191,9 @@ def _with_ratios(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | ratios
 
 
-def _term_curves(histories: Sequence[History], is_wanted, captions: dict[str, str] | None = None) -> list[Curve]:
+def _term_curves(
+    histories: Sequence[History], is_wanted: Callable[[str], bool], captions: dict[str, str] | None = None
+) -> list[Curve]:
     names = dict.fromkeys(key for history in histories for entry in history.train for key in entry if is_wanted(key))
     entries = {history.name: history.train for history in histories}
     words = {name: name.removeprefix(_GRADIENT).replace("_", " ") for name in names} | (captions or {})

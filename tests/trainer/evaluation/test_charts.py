@@ -89,6 +89,13 @@ def test_dots_lie_at_their_share_of_the_scale():
     assert flips.rows[0][2][1] is None
 
 
+def test_ranges_stand_in_their_order_though_the_first_run_lacks_some():
+    row = {"num_samples": 9, "pck_010": metric(0.5)}
+    results = [{"by_azimuth": {"30..60": row, "unknown": row}}, {"by_azimuth": {"0..30": row, "30..60": row}}]
+    (chart,) = breakdown_charts(["#111111", "#222222"], results, "azimuth")
+    assert [title for title, _, _ in chart.rows] == ["0..30", "30..60", "unknown"]
+
+
 def test_one_row_is_no_chart():
     results = [{"by_species": {"human": {"num_samples": 9, "pck_010": metric(0.5)}}}]
     assert breakdown_charts(["#111111"], results, "species") == []
