@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from posecore.camera import project_cam
 from posecore.skeleton import load_skeleton
 from trainer.config import ModelConfig
 from trainer.models.pose_head import read_heatmaps
@@ -163,6 +164,27 @@ def test_a_distant_perspective_camera_is_the_weak_one():
     torch.testing.assert_close(strong(joints, confidence, facing, distant, 64).reprojected, flat, atol=2e-3, rtol=0)
     unknown = strong(joints, confidence, facing, torch.full((3, 3, 3), float("nan")), 64).reprojected
     torch.testing.assert_close(unknown, strong(joints, confidence, facing).reprojected)
+
+
+def test_perspective_reprojects_as_the_camera_projects_the_joints_that_stand_before_it():
+    uplift = uplift_of(H36M, camera="perspective")
+    uplift.leave.weight.data.normal_(std=0.02)
+    camera_K = torch.tensor([[90.0, 0.0, 40.0], [0.0, 90.0, 28.0], [0.0, 0.0, 1.0]])
+    pose = uplift(0.2 * torch.randn(3, 17, 2), torch.rand(3, 17), torch.randn(3, 6), camera_K.expand(3, 3, 3), 64)
+    seen_px = ((pose.reprojected + 1) * 32).detach().numpy()
+    slopes = (seen_px - camera_K[:2, 2].numpy()) / 90.0
+    for row in range(3):
+        # The root stands on its ray; how far away, one joint's parallax tells: X + d r = u (Z + d).
+        joints, ray = pose.joints[row].detach().numpy(), slopes[row, uplift.root_index]
+        joint, axis = np.unravel_index(np.abs(slopes[row] - ray).argmax(), (17, 2))
+        u = slopes[row, joint, axis]
+        distance = (u * joints[joint, 2] - joints[joint, axis]) / (ray[axis] - u)
+        assert distance > 2.0
+        standing = joints + distance * np.array([*ray, 1.0])
+        np.testing.assert_allclose(project_cam(camera_K.numpy(), standing), seen_px[row], atol=0.02)
+    assert pose.reprojected[:, uplift.root_index].detach().numpy() == pytest.approx(
+        pose.root.detach().numpy(), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
