@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer.data.augment import Warp, clean_plate, warp_image
 from trainer.data.config import DataConfig
-from trainer.data.frames import frame_pixels
+from trainer.data.frames import frame_ids, frame_image
 from trainer.data.shard_source import ShardSource
 
 _MAX_BACKGROUNDS = 256
@@ -40,10 +40,12 @@ def load_backgrounds(source: ShardSource, data: DataConfig) -> list[np.ndarray]:
         plates = []
         for group in _spread(groups, _MAX_BACKGROUNDS):
             plates.append(
-                np.median([frame_pixels(f)[0] for f in _spread(group, _FRAMES_PER_PLATE)], axis=0).astype(np.uint8)
+                np.median([frame_image(f) for f in _spread(group, _FRAMES_PER_PLATE)], axis=0).astype(np.uint8)
             )
     else:
-        pictures = [frame_pixels(group[0]) for group in _spread(source.groups(0), _MAX_BACKGROUNDS)]
+        pictures = [
+            (frame_image(group[0]), frame_ids(group[0])) for group in _spread(source.groups(0), _MAX_BACKGROUNDS)
+        ]
         plates = [clean_plate(image, mask > 0) for image, mask in pictures]
     limit = 2 * data.input_size_px
     return [plate if max(plate.shape) <= limit else _shrink(plate, limit) for plate in plates]

@@ -67,7 +67,7 @@ def read_labelled_frame(key: str, members: dict[str, bytes], skeleton: Skeleton,
         UserError: a member is missing or damaged, or the stored skeleton cannot express the trained one.
     """
     _require_members(key, members)
-    sample = decode(members, layers=())
+    sample = decode(members, layers=(), provenance=False)
     subject = _main_subject(sample)
     labels = None if subject is None else map_labels(sample, subject, skeleton)
     size = (sample.camera.width, sample.camera.height)
@@ -83,17 +83,27 @@ def read_labelled_frame(key: str, members: dict[str, bytes], skeleton: Skeleton,
     return frame, f"{sample.scene}-{sample.view}"
 
 
-def frame_pixels(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image uint8 [H, W, 3] and instance ids uint8 [H, W] of a frame; None for the ids of a real one.
+def frame_image(frame: Frame) -> np.ndarray:
+    """Image uint8 [H, W, 3] of a frame.
 
     Raises:
-        UserError: a picture cannot be decoded.
+        UserError: it cannot be decoded.
     """
     if isinstance(frame.pixels, tuple):
-        return frame.pixels
-    image = decode_image(image_member(frame.pixels), frame.key)
+        return frame.pixels[0]
+    return decode_image(image_member(frame.pixels), frame.key)
+
+
+def frame_ids(frame: Frame) -> np.ndarray | None:
+    """Instance ids uint8 [H, W] of a frame; None for a real one.
+
+    Raises:
+        UserError: they cannot be decoded.
+    """
+    if isinstance(frame.pixels, tuple):
+        return frame.pixels[1]
     mask = frame.pixels.get("mask.png")
-    return image, None if mask is None else decode_image(mask, frame.key, colour=False)
+    return None if mask is None else decode_image(mask, frame.key, colour=False)
 
 
 def map_labels(sample: Sample, subject: Subject, skeleton: Skeleton) -> Labels:

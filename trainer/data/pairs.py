@@ -30,7 +30,7 @@ from trainer.data.augment import (
 from trainer.data.backgrounds import random_background
 from trainer.data.batch import Batch
 from trainer.data.config import CropConfig, DataConfig
-from trainer.data.frames import Frame, Group, frame_pixels, num_joints_inside
+from trainer.data.frames import Frame, Group, frame_ids, frame_image, num_joints_inside
 from trainer.data.shard_stream import Chance
 
 
@@ -39,7 +39,7 @@ class Pair:
     """One item of a batch.
 
     Attributes:
-        key: of x. image, partner: x and x', float32 [S, S, 3] in [0, 1].
+        key: of x. image, partner: x and x', uint8 [S, S, 3].
         mask: bool [S, S], true on x's main subject. labels: of x. Both None for real frames.
     """
 
@@ -61,14 +61,15 @@ def labelled_pair(
     frame, others = group[index], [i for i in range(len(group)) if i != index]
     warp = _labelled_warp(frame, data, chance)
     partner_rng = chance.rng("partner")
-    image, ids = _cut(frame, warp)
+    image, ids = _cut_image(frame, warp), _cut_ids(frame, warp)
     if others:
-        partner, partner_ids = _cut(group[others[partner_rng.integers(len(others))]], warp)
+        other = group[others[partner_rng.integers(len(others))]]
+        partner = _cut_image(other, warp)
     if backgrounds and chance.rng("swap").random() < data.photometric.background_swap_probability:
         background = random_background(backgrounds, data.input_size_px, chance.rng("background"))
         image = swap_background(image, ids > 0, background)
         if others:
-            partner = swap_background(partner, partner_ids > 0, background)
+            partner = swap_background(partner, _cut_ids(other, warp) > 0, background)
     if not others:
         partner = masked_copy(image, data.still_mask_fraction, partner_rng)
     change = draw_photometric(data.photometric, data.input_size_px, chance.rng("photometric"))
@@ -85,14 +86,14 @@ def labelled_pair(
 def real_pair(group: Group, index: int, chance: Chance, data: DataConfig) -> Pair:
     """A real frame as x, changed by chance; x' is at least `pair_min_gap_frames` away in the same clip."""
     frame = group[index]
-    height, width = frame_pixels(frame)[0].shape[:2]
+    height, width = frame_image(frame).shape[:2]
     centre = centre_warp(None, width, height, data.real_crop, data.input_size_px)
     warp = jitter(centre, data.real_crop, chance.rng("crop"))
     far = [other for other in group if abs(other.number - frame.number) >= data.pair_min_gap_frames]
     partner_rng = chance.rng("partner")
-    image, _ = _cut(frame, warp)
+    image = _cut_image(frame, warp)
     if far:
-        partner, _ = _cut(far[partner_rng.integers(len(far))], warp)
+        partner = _cut_image(far[partner_rng.integers(len(far))], warp)
     else:
         partner = masked_copy(image, data.still_mask_fraction, partner_rng)
     change = draw_photometric(data.real_photometric, data.input_size_px, chance.rng("photometric"))
@@ -108,18 +109,18 @@ def evaluation_pair(group: Group, index: int, skeleton: Skeleton, crop: CropConf
     """A frame cropped without chance, labelled if it is; x' is the frame half a group away."""
     frame, partner = group[index], group[(index + max(1, len(group) // 2)) % len(group)]
     box = None if frame.labels is None else frame.labels.box_px
-    height, width = frame_pixels(frame)[0].shape[:2]
+    height, width = frame_image(frame).shape[:2]
     warp = centre_warp(box, width, height, crop, data.input_size_px)
-    image, ids = _cut(frame, warp)
+    image = _cut_image(frame, warp)
     if len(group) > 1:
-        partner_image, _ = _cut(partner, warp)
+        partner_image = _cut_image(partner, warp)
     else:
         partner_image = masked_copy(image, data.still_mask_fraction, Chance(0, 0, frame.key).rng("partner"))
     return Pair(
         key=frame.key,
-        image=image.astype(np.float32) / 255,
-        partner=partner_image.astype(np.float32) / 255,
-        mask=None if frame.labels is None else ids == frame.subject_id,
+        image=image,
+        partner=partner_image,
+        mask=None if frame.labels is None else _cut_ids(frame, warp) == frame.subject_id,
         labels=None if frame.labels is None else warp_labels(frame.labels, warp, skeleton),
     )
 
@@ -167,14 +168,18 @@ def _labelled_warp(frame: Frame, data: DataConfig, chance: Chance) -> Warp:
     return warp
 
 
-def _cut(frame: Frame, warp: Warp) -> tuple[np.ndarray, np.ndarray | None]:
-    """Crop of a frame's image and of its instance ids."""
-    image, mask = frame_pixels(frame)
-    return warp_image(image, warp), None if mask is None else warp_image(mask, warp, smooth=False)
+def _cut_image(frame: Frame, warp: Warp) -> np.ndarray:
+    return warp_image(frame_image(frame), warp)
+
+
+def _cut_ids(frame: Frame, warp: Warp) -> np.ndarray:
+    return warp_image(frame_ids(frame), warp, smooth=False)
 
 
 def _stack_images(images: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
+    """uint8 [S, S, 3] each -> float32 [B, 3, S, S] in [0, 1]."""
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return stacked.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def _stack_labels(labels: list[Labels], name: str) -> torch.Tensor:

@@ -21,7 +21,7 @@ from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 from trainer.data.config import DataConfig
 from trainer.data.downloads import is_remote, local_shard, patiently
-from trainer.data.frames import Frame, Group, frame_pixels, read_labelled_frame, read_real_frame
+from trainer.data.frames import Frame, Group, frame_ids, frame_image, read_labelled_frame, read_real_frame
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class ShardSource:
         if not self.pixels:
             frame = replace(frame, pixels=None)
         elif decoded:
-            frame = replace(frame, pixels=frame_pixels(frame))
+            frame = replace(frame, pixels=(frame_image(frame), frame_ids(frame)))
         return frame, group_name
 
     def _is_small_enough(self) -> bool:
