@@ -30,6 +30,13 @@ from synthgen.subjects.posed import PosedSubject
 _SUN_W_PER_M2 = 3.0  # irradiance of LightSpec.strength 1; with the HDRIs' own level it reads as a sunny day
 _SENSOR_MM = 36.0
 _NO_DEPTH = 1e9  # Blender writes 1e10 where there is nothing
+# What an attribute's values are called in Blender, and their type in memory.
+_FIELDS = {
+    "FLOAT_VECTOR": ("vector", np.float32),
+    "FLOAT_COLOR": ("color", np.float32),
+    "INT": ("value", np.int32),
+    "BOOLEAN": ("value", bool),
+}
 _GPU_TYPES = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
 
@@ -99,6 +106,7 @@ class BlenderRenderer:
     def render(self, frame: int, view: int) -> Passes:
         assert self._stage is not None
         for mesh, subject in zip(self._meshes, self._stage.subjects[frame], strict=True):
+            # by this name, Blender hears that triangles and normals are to be found anew
             mesh.vertices.foreach_set("co", np.ascontiguousarray(subject.vertices, dtype=np.float32).ravel())
             mesh.update()
         camera = self._stage.cameras[view]
@@ -144,7 +152,7 @@ class BlenderRenderer:
         mesh = _new_mesh(name, subject.vertices, subject.faces, place, smooth=True)
         if subject.tint is not None:
             tint = np.concatenate([subject.tint, np.ones((len(subject.tint), 1), np.float32)], axis=1)
-            mesh.attributes.new("tint", "FLOAT_COLOR", "POINT").data.foreach_set("color", tint.ravel())
+            _write(mesh, "tint", "FLOAT_COLOR", "POINT", tint)
         painting = None if subject.painting is None else _new_image(name, subject.painting.image)
         shown = set(np.unique(subject.face_parts).tolist())
         for index, part in enumerate(subject.part_names):
@@ -155,7 +163,7 @@ class BlenderRenderer:
             material = self._material(f"{name}-{part}", materials[part], is_tinted, painting)
             material.pass_index = index + 1
             mesh.materials.append(material)
-        mesh.polygons.foreach_set("material_index", subject.face_parts.astype(np.int32))
+        _write(mesh, "material_index", "INT", "FACE", subject.face_parts)
         painted_uv = None if subject.painting is None else subject.painting.uv
         for layer_name, uv in (("uv", subject.uv), ("painting", painted_uv)):
             if uv is not None:
@@ -263,16 +271,26 @@ def _new_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, place: np.ndar
     starts = np.concatenate([[0], np.cumsum(corner_mask.sum(axis=1))[:-1]])
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(vertices))
-    mesh.vertices.foreach_set("co", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
     mesh.loops.add(len(corners))
-    mesh.loops.foreach_set("vertex_index", corners.astype(np.int32))
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", starts.astype(np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.full(len(faces), smooth))
-    attribute = mesh.attributes.new("place", "FLOAT_VECTOR", "POINT")
-    attribute.data.foreach_set("vector", np.ascontiguousarray(place, dtype=np.float32).ravel())
+    _write(mesh, "position", "FLOAT_VECTOR", "POINT", vertices)
+    _write(mesh, ".corner_vert", "INT", "CORNER", corners)
+    _write(mesh, "sharp_face", "BOOLEAN", "FACE", np.full(len(faces), not smooth))
+    _write(mesh, "place", "FLOAT_VECTOR", "POINT", place)
     mesh.update(calc_edges=True)
     return mesh
+
+
+def _write(mesh: bpy.types.Mesh, name: str, kind: str, domain: str, values: np.ndarray) -> None:
+    """Set an attribute, which is made if the mesh has none of that name.
+
+    That copies arrays whole; Blender's own names for the same data, such as `polygons` and `material_index`, go one by
+    one. On a mesh that was rendered before, what follows from its positions would stay as it was.
+    """
+    field, dtype = _FIELDS[kind]
+    attribute = mesh.attributes.get(name) or mesh.attributes.new(name, kind, domain)
+    attribute.data.foreach_set(field, np.ascontiguousarray(values, dtype=dtype).ravel())
 
 
 def _new_image(name: str, linear_colours: np.ndarray) -> bpy.types.Image:
