@@ -499,12 +499,15 @@ def _without_folds(body: AnimalBody, shape: QuadrupedShape, vertices: np.ndarray
 @lru_cache(maxsize=16)
 def _neighbours(body: AnimalBody) -> csr_array:
     """[V,V] rows whose product with values is the mean of each vertex's neighbours."""
-    here = body.faces.reshape(-1)
-    after = np.roll(body.faces, -1, axis=1).reshape(-1)
+    here, after = body.faces.reshape(-1), np.roll(body.faces, -1, axis=1).reshape(-1)
     differ = here != after
-    pairs = np.unique(np.concatenate([[here, after], [after, here]], axis=1)[:, np.tile(differ, 2)], axis=1)
-    count = np.bincount(pairs[0], minlength=len(body.vertices))
-    return csr_array(((1 / count[pairs[0]]).astype(np.float32), pairs), (len(count), len(count)))
+    pairs = np.concatenate([[here, after], [after, here]], axis=1)[:, np.tile(differ, 2)]
+    size = len(body.vertices)
+    meets = csr_array((np.ones(pairs.shape[1], np.float32), pairs), (size, size))
+    meets.data[:] = 1  # an edge of two faces counts once
+    count = np.diff(meets.indptr).astype(np.float32)
+    meets.data /= np.repeat(np.maximum(count, 1), np.diff(meets.indptr))
+    return meets
 
 
 def _factors(stem: str, shape: QuadrupedShape, legs: np.ndarray) -> tuple[float, float]:
