@@ -3,7 +3,7 @@
     {"a.png": [x, y, w, h]}, {"a.png": [[...], [...]]}     JSON by picture; for a video the boxes of all its frames
     {"a.mp4": {"0": [x, y, w, h], "40": [...]}}            JSON by frame; between the given frames interpolated
     [{"image": "a.mp4#000012", "box": [...], "id": 1}]     JSON list; what `trainer predict` writes is one
-    [{"image_id": 7, "bbox": [...], "score": 0.9}]         COCO detections; or a COCO file of images and annotations
+    [{"image_id": 7, "bbox": [...], "score": 0.9}]         COCO detections or results; or images and annotations
     image,x,y,width,height[,frame][,id][,score]            csv, a header and a line a box; image may be left out
                                                            where there is one input
 
@@ -177,10 +177,11 @@ def _from_coco(annotations: list[dict[str, Any]], images: list[dict[str, Any]]) 
             continue
         subject = _subject(entry, "bbox", "score")
         number = entry["image_id"]
-        if names:
-            by_picture[names[number]].append(subject)
-        elif isinstance(number, str) and not number.isdecimal():
-            by_picture.setdefault(number, []).append(subject)
+        name = names[number] if names else entry.get("file_name")
+        if name is None and isinstance(number, str) and not number.isdecimal():
+            name = number
+        if name is not None:
+            by_picture.setdefault(name, []).append(subject)
         else:
             by_number[int(number)].append(subject)
     return BoxFile(by_picture=_with_last(by_picture), by_number=dict(by_number))

@@ -146,7 +146,9 @@ def _write(function: PoseFunction, path: Path, opset: int) -> None:
     size = function.size
     # Two pictures, so that no dimension of the batch passes for a constant.
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of optional packages that are not needed
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it tells of optional packages that are not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own exporter uses what torch deprecates
         program = torch.onnx.export(
@@ -160,6 +162,7 @@ def _write(function: PoseFunction, path: Path, opset: int) -> None:
             verbose=False,
         )
         program.save(path, external_data=False)
+    log.setLevel(level)
 
 
 def _pictures(count: int, size: int, seed: int) -> np.ndarray:

@@ -55,6 +55,10 @@ def open_network(checkpoint: str | Path, device: Any = "auto", weights: str = "e
         UserError: nothing there, damaged, or the library that it needs is not installed.
     """
     if Path(checkpoint).suffix == ".onnx":
+        if str(device) not in ("auto", "cpu"):
+            raise UserError(
+                f"{checkpoint}: an exported model runs on the CPU, got device {device}; give the run itself"
+            )
         return OnnxNetwork(Path(checkpoint))
     from trainer.prediction.torch_network import TorchNetwork
 

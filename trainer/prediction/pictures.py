@@ -88,9 +88,10 @@ class Stills:
 
 @dataclass(frozen=True)
 class PackedDataset:
-    """A folder or URL of shards, labelled or not."""
+    """A folder or URL of shards, labelled or not. Where there are several, `prefix` tells their pictures apart."""
 
     location: str
+    prefix: str = ""
 
 
 Source = VideoFile | Stills | PackedDataset
@@ -191,7 +192,7 @@ def read_pictures(source: Source, longest_px: int | None = None) -> Iterator[Pic
         case PackedDataset():
             for key, members in iterate_dataset(source.location):
                 image = _shrunk(decode_image(image_member(members), key), longest_px)
-                yield _packed_picture(key, image, read_meta(members))
+                yield _packed_picture(source.prefix, key, image, read_meta(members))
 
 
 def read_image(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -251,7 +252,8 @@ def _stills(name: str, paths: Sequence[Path], rate: float | None) -> Stills:
 
 
 def _with_own_names(sources: Sequence[Source]) -> list[Source]:
-    """Files that share a name (a/1.png, b/1.png) go by their path as it was given."""
+    """Files that share a name (a/1.png, b/1.png) go by their path as it was given, pictures of several datasets too."""
+    num_datasets = sum(isinstance(source, PackedDataset) for source in sources)
     counts: Counter[str] = Counter()
     for source in sources:
         counts.update(source.names if isinstance(source, Stills) else [])
@@ -268,16 +270,18 @@ def _with_own_names(sources: Sequence[Source]) -> list[Source]:
             case VideoFile():
                 renamed.append(source if counts[source.name] == 1 else VideoFile(source.path.as_posix(), source.path))
             case PackedDataset():
-                renamed.append(source)
+                prefix = f"{source.location.rstrip('/')}/" if num_datasets > 1 else ""
+                renamed.append(PackedDataset(source.location, prefix))
     return renamed
 
 
-def _packed_picture(key: str, image: np.ndarray, meta: dict) -> Picture:
+def _packed_picture(prefix: str, key: str, image: np.ndarray, meta: dict) -> Picture:
+    name = prefix + key
     if "subjects" not in meta:
-        return Picture(key, image, clip=meta["clip"], frame=meta["frame"], time_s=meta["time_s"])
+        return Picture(name, image, clip=prefix + meta["clip"], frame=meta["frame"], time_s=meta["time_s"])
     seen = [subject for subject in meta["subjects"] if min(subject["box_px"][2:]) > 0]
     labelled = tuple(Subject(tuple(subject["box_px"]), subject["id"]) for subject in seen)
-    return Picture(key, image, clip=key, labelled=labelled)
+    return Picture(name, image, clip=name, labelled=labelled)
 
 
 def _read_video(source: VideoFile, longest_px: int | None) -> Iterator[Picture]:
@@ -341,6 +345,8 @@ def _header(data: bytes) -> tuple[int, int]:
             # The decoder turns TIFF by itself, and no other format when alpha and depth are kept.
             orientation = 1 if header.format == "TIFF" else header.getexif().get(_EXIF_ORIENTATION, 1)
             return orientation, getattr(header, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{error}".partition(" could")[0].lower()) from None
     except (UnidentifiedImageError, OSError):  # what only the decoder knows has no EXIF
         return 1, 1
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from posecore.errors import UserError
 from trainer.prediction.networks import NetworkOutput
 from trainer.training.checkpoint import LoadedModel, load_model
 
@@ -40,10 +41,8 @@ class TorchNetwork:
     """A run's network on a device."""
 
     def __init__(self, run: str | Path, device: torch.device | str = "auto", weights: str = "ema") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        loaded = load_model(run, device, weights)
-        self._device = device
+        self._device = _device(device)
+        loaded = load_model(run, self._device, weights)
         self._function = PoseFunction(loaded)
         self.skeleton = loaded.skeleton
         self.input_size_px = loaded.config.data.input_size_px
@@ -54,3 +53,15 @@ class TorchNetwork:
         """[B, S, S, 3] uint8 RGB -> poses."""
         answer = self._function(torch.from_numpy(crops).to(self._device))
         return NetworkOutput(*(part.cpu().numpy() for part in answer))
+
+
+def _device(name: torch.device | str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name!r} is not known; choose auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name}: there is no CUDA device that torch can use; choose cpu")
+    return device

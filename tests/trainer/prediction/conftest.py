@@ -60,11 +60,10 @@ def write_video() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def posed() -> Callable[..., Prediction]:
-    """`posed(seed, **fields)`: a pose by forward kinematics from the template, seen without perspective at 80 px a
-    metre."""
-    skeleton = load_skeleton("h36m17")
+    """`posed(seed, size, skeleton_name, **fields)`: a pose by forward kinematics from the template, 80 px a metre."""
 
-    def pose(seed: int, size: float = 1.0, **fields) -> Prediction:
+    def pose(seed: int, size: float = 1.0, skeleton_name: str = "h36m17", **fields) -> Prediction:
+        skeleton = load_skeleton(skeleton_name)
         rng = np.random.default_rng(seed)
         rotations = matrix_from_rotvec(rng.normal(0, 0.6, (skeleton.num_joints, 3)))
         joints = np.zeros((skeleton.num_joints, 3))
@@ -78,6 +77,6 @@ def posed() -> Callable[..., Prediction]:
         local = rotation_6d_from_matrix(local_from_global(rotations, skeleton.parents))
         name = fields.pop("image", "a.mp4#000000")
         clip = fields.pop("clip", name.partition("#")[0])
-        return Prediction(name, (0, 0, 400, 300), "h36m17", keypoints, joints, local, clip=clip, **fields)
+        return Prediction(name, (0, 0, 400, 300), skeleton_name, keypoints, joints, local, clip=clip, **fields)
 
     return pose

@@ -7,7 +7,7 @@ import pytest
 
 from posecore.errors import UserError
 from trainer.prediction.box_files import read_box_file
-from trainer.prediction.formats import write_json
+from trainer.prediction.formats import Seen, write_coco, write_json
 from trainer.prediction.pictures import Picture
 
 BLANK = np.zeros((9, 9, 3), np.uint8)
@@ -142,3 +142,11 @@ def test_boxes_that_make_no_sense_are_one_line(write, content, reason):
 def test_tables_that_make_no_sense_are_one_line(write, content, reason):
     with pytest.raises(UserError, match=rf"boxes\.csv: cannot be read as boxes \(.*{reason}"):
         read_box_file(write(content, "boxes.csv"))
+
+
+def test_coco_results_that_were_written_here_serve_as_boxes(tmp_path, posed):
+    """Their image ids count the pictures; it is the name that tells the frame."""
+    one = posed(0, image="a.mp4#000003", frame=3)
+    write_coco(tmp_path / "r.json", [one], [Seen(frame(i).name, "a.mp4", i, i / 25) for i in range(5)])
+    file = read_box_file(tmp_path / "r.json")
+    assert [boxes(file, frame(i)) for i in (3, 4)] == [[one.box], []]

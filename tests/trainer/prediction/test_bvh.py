@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posecore.errors import UserError
-from posecore.skeleton import load_skeleton
+from posecore.skeleton import Skeleton, load_skeleton
 from posecore.transforms import matrix_from_rotation_6d, matrix_from_rotvec, rotation_6d_from_matrix, rotvec_from_matrix
 from trainer.prediction.bvh import at_even_rate, euler_zxy_deg, write_bvh
 
@@ -56,10 +56,10 @@ def axis_turn(axis: int, degrees: float) -> np.ndarray:
     return matrix_from_rotvec(np.deg2rad(degrees) * np.eye(3)[axis])
 
 
-def places_by_reader(text: str) -> np.ndarray:
+def places_by_reader(text: str, skeleton: Skeleton = H36M) -> np.ndarray:
     """[T, K, 3] metres in BVH axes, joints in the skeleton's order."""
     names, parents, offsets, frames = read_bvh(text)
-    assert sorted(names) == sorted(H36M.joints)
+    assert sorted(names) == sorted(skeleton.joints)
     result = []
     for frame in frames:
         turns, places = [], []
@@ -68,17 +68,18 @@ def places_by_reader(text: str) -> np.ndarray:
             local = axis_turn(2, z) @ axis_turn(0, x) @ axis_turn(1, y)
             turns.append(local if parent < 0 else turns[parent] @ local)
             places.append(frame[:3] if parent < 0 else places[parent] + turns[parent] @ offsets[joint])
-        result.append([places[names.index(name)] for name in H36M.joints])
+        result.append([places[names.index(name)] for name in skeleton.joints])
     return np.array(result) / 100
 
 
-def test_a_reader_of_the_file_finds_the_predicted_joints(tmp_path, posed):
+@pytest.mark.parametrize("skeleton_name", ["h36m17", "ap10k17", "smpl24"])
+def test_a_reader_of_the_file_finds_the_predicted_joints(tmp_path, posed, skeleton_name):
     """Of a body 1.1 times the template's: bones have the predicted lengths."""
-    predictions = [posed(seed, size=1.1) for seed in range(3)]
+    predictions = [posed(seed, 1.1, skeleton_name) for seed in range(3)]
     write_bvh(tmp_path / "a.bvh", predictions, rate=50)
     text = (tmp_path / "a.bvh").read_text()
     assert "Frame Time: 0.020000" in text
-    found = places_by_reader(text)
+    found = places_by_reader(text, load_skeleton(skeleton_name))
     for places, prediction in zip(found, predictions, strict=True):
         places = places * [1, -1, -1]
         np.testing.assert_allclose(places - places[0], prediction.joints_cam_m - prediction.joints_cam_m[0], atol=1e-4)

@@ -104,6 +104,8 @@ def test_other_files_are_refused_in_one_line(exported, tmp_path):
 
     with pytest.raises(UserError, match=r"none\.onnx: no such file; make one with `trainer export"):
         PosePredictor.load(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match=r"an exported model runs on the CPU, got device cuda"):
+        PosePredictor.load(exported.path, device="cuda")
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"bad\.onnx: cannot be opened as an ONNX model"):
         PosePredictor.load(tmp_path / "bad.onnx")

@@ -142,6 +142,13 @@ def test_a_packed_dataset_is_read_picture_by_picture(painted_clips, painted_data
     assert read_all([f"file://{location}"])[0].name == sample.key
 
 
+def test_pictures_of_several_datasets_are_told_apart(painted_clips):
+    one, other = painted_clips(clips=1, frames=1, shards=1), painted_clips(clips=1, frames=1, shards=1)
+    found = read_all([one, other])
+    assert [picture.name for picture in found] == [f"{one}/000000-00000", f"{other}/000000-00000"]
+    assert found[0].clip != found[1].clip
+
+
 def test_counts_and_rates_come_from_headers(tmp_path, write_video):
     path = write_video(tmp_path / "a.mp4", [marked()] * 7, rate=10)
     cv2.imwrite(str(tmp_path / "b.png"), marked())
@@ -157,7 +164,7 @@ def test_large_pictures_can_be_shrunk_while_they_are_read(tmp_path, write_video)
         assert all(picture.image.shape == (30, 60, 3) for picture in read_pictures(source, longest_px=60))
 
 
-def test_what_cannot_be_read_is_one_line_with_its_path(tmp_path, write_video):
+def test_what_cannot_be_read_is_one_line_with_its_path(tmp_path, write_video, monkeypatch):
     with pytest.raises(UserError, match=r"none\.png: no such file"):
         find_sources([tmp_path / "none.png"])
     (tmp_path / "notes.txt").write_text("x")
@@ -179,6 +186,10 @@ def test_what_cannot_be_read_is_one_line_with_its_path(tmp_path, write_video):
     cv2.imwrite(str(tmp_path / "float.tif"), marked().astype(np.float32))
     with pytest.raises(UserError, match=r"float\.tif: pictures are uint8 or uint16, got float32"):
         read_image(tmp_path / "float.tif")
+    cv2.imwrite(str(tmp_path / "vast.png"), marked())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UserError, match=r"vast\.png: image size \(2400 pixels\) exceeds limit"):
+        read_image(tmp_path / "vast.png")
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (120, 160, 3), dtype=np.uint8) for _ in range(30)]
     whole = write_video(tmp_path / "cut.mp4", noise).read_bytes()

@@ -55,10 +55,11 @@ def test_pictures_folders_videos_and_datasets_go_in_together(
     cv2.imwrite(str(folder / "a.png"), photo)
     cv2.imwrite(str(tmp_path / "b.jpg"), photo[:, :150])
     labelled = painted_dataset(scenes=1, frames=2, shards=1)
-    printed, found = run("b.jpg", folder, clip, painted_clips(clips=1, frames=2, shards=1), labelled)
+    real = painted_clips(clips=1, frames=2, shards=1)
+    printed, found = run("b.jpg", folder, clip, real, labelled)
     assert [entry["image"] for entry in found] == [
-        "b.jpg", "a.png", *(f"clip.mp4#{i:06d}" for i in range(6)), "000000-00000", "000000-00001",
-        "00000000-00-00", "00000000-01-00",
+        "b.jpg", "a.png", *(f"clip.mp4#{i:06d}" for i in range(6)),
+        f"{real}/000000-00000", f"{real}/000000-00001", f"{labelled}/00000000-00-00", f"{labelled}/00000000-01-00",
     ]  # fmt: skip
     assert printed.startswith("12 poses in 12 pictures (")
     assert "images/s): out.json" in printed
@@ -109,7 +110,7 @@ def test_boxes_of_detectors_are_filtered_linked_and_counted(run, clip, tmp_path)
     assert [entry["id"] for entry in people] == [1] * 5
     assert "; nobody in 1 of them" in printed
     printed, _ = run(clip, "--boxes", "d.json", "--box-category", 3)
-    assert printed.startswith("6 poses in 6 pictures") and "; 1 boxes beside their picture left out" in printed
+    assert printed.startswith("6 poses in 6 pictures") and "; boxes beside their picture, left out: 1" in printed
     _, sure = run(clip, "--boxes", "d.json", "--box-category", 1, "--min-box-score", 0.5)
     assert [entry["box_score"] for entry in sure] == [0.8] * 5
 

@@ -173,6 +173,15 @@ def test_what_has_no_meaning_is_refused(predictor, image, boxes, message):
         predictor(image, boxes)
 
 
+def test_what_cannot_be_loaded_is_one_line(untrained_run, tmp_path):
+    with pytest.raises(UserError, match="device 'tpu9' is not known; choose auto, cpu or cuda"):
+        PosePredictor.load(untrained_run, device="tpu9")
+    with pytest.raises(UserError, match="batch size must be 1 or more, got 0"):
+        PosePredictor.load(untrained_run, device="cpu", batch_size=0)
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        PosePredictor.load(tmp_path, device="cpu")
+
+
 def test_the_api_is_there_by_name_and_brings_torch_only_when_a_run_is_loaded(untrained_run):
     code = (
         "import sys, trainer\n"
