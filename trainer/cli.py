@@ -270,7 +270,7 @@ def predict(
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Draw the joints into this picture, video or folder.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops that the network sees at a time.")] = 16,
-    device: DeviceOption = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; an exported model runs on the CPU.")] = "auto",
 ) -> None:
     """Estimate poses in pictures and video."""
     from trainer.prediction.predict import Outputs, predict_files
@@ -291,7 +291,7 @@ def predict(
         device=device,
     )
     left_out = f"; nobody in {summary.empty} of them" if summary.empty else ""
-    left_out += f"; {summary.outside} boxes beside their picture left out" if summary.outside else ""
+    left_out += f"; boxes beside their picture, left out: {summary.outside}" if summary.outside else ""
     typer.echo(
         f"{len(summary.predictions)} poses in {len(summary.seen)} pictures ({summary.images_per_s:.1f} images/s): "
         f"{out}{left_out}"
