@@ -156,8 +156,9 @@ def _open_boxes(boxes: str | Path | None, sources: Sequence[Source], min_score: 
             if not Path(name).is_file():
                 raise UserError(f"--boxes {name}: no such file, and none of {', '.join(BOXES)}")
             file = read_box_file(Path(name), min_score, category)
-            if file.is_nameless and num_clips(sources) != 1:
-                raise UserError(f"{name}: names no picture, so it fits one input only; add a column image")
+            has_frames = frame_rate(sources) is not None
+            if num_clips(sources) != 1 and (file.is_nameless or (file.by_number and has_frames)):
+                raise UserError(f"{name}: numbers frames but names no clip, so it fits one input only; add their names")
             return file
 
 

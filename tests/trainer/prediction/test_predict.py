@@ -158,7 +158,11 @@ def test_several_clips_have_files_of_their_own(run, clip, photo, write_video, tm
         (["clip.mp4", "--boxes", "nowhere"], "--boxes nowhere: no such file, and none of alpha, motion, frame"),
         (["clip.mp4", "--boxes", "alpha"], "clip.mp4#000000: has no alpha channel"),
         (["clip.mp4", "--boxes", "foreign.json"], "none of its boxes fits a picture: it says x.png"),
-        (["clip.mp4", "clip2.mp4", "--boxes", "bare.csv"], "names no picture, so it fits one input only"),
+        (
+            ["clip.mp4", "clip2.mp4", "--boxes", "bare.csv"],
+            "numbers frames but names no clip, so it fits one input only",
+        ),
+        (["clip.mp4", "clip2.mp4", "--boxes", "coco.json"], "numbers frames but names no clip"),
         (["clip.mp4", "clip2.mp4", "--bvh", "a.bvh"], "here are 2 in 2; give a folder"),
         (["clip.mp4", "clip2.mp4", "--dlc-csv", "a.csv"], "here are 2; give a folder"),
         (["clip.mp4", "--overlay", "a.txt"], "an overlay is a picture"),
@@ -171,6 +175,7 @@ def test_what_cannot_be_is_one_line(untrained_run, clip, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clip2.mp4").write_bytes(clip.read_bytes())
     (tmp_path / "foreign.json").write_text('{"x.png": [0, 0, 9, 9]}')
+    (tmp_path / "coco.json").write_text('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 1}]')
     (tmp_path / "bare.csv").write_text("x,y,width,height\n0,0,9,9\n")
     with pytest.raises(UserError) as raised:
         CliRunner().invoke(
