@@ -44,6 +44,8 @@ def skin(
     affine[:, 9:] = positions - np.einsum("bij,bj->bi", rotations, heads_rest)
     blended = weights @ affine
     posed = blended[:, 9:]
+    x, y, z = np.ascontiguousarray(vertices_rest.T)
     for axis in range(3):
-        posed[:, axis] += (blended[:, 3 * axis : 3 * axis + 3] * vertices_rest).sum(1)
+        along_x, along_y, along_z = blended[:, 3 * axis : 3 * axis + 3].T
+        posed[:, axis] += along_x * x + along_y * y + along_z * z
     return np.ascontiguousarray(posed)

@@ -155,9 +155,9 @@ def shape_body(body: HumanBody, shape: HumanShape) -> tuple[np.ndarray, np.ndarr
     weights = target_weights(body, shape)
     used = np.flatnonzero(weights)
     factors = (weights[used] * body.target_scale_m[used]).astype(np.float32)
-    vertices = body.template.copy()
-    for factor, target in zip(factors, body.targets[used], strict=True):
-        vertices += factor * target
+    vertices, moved = body.template.copy(), np.empty_like(body.template)
+    for factor, target in zip(factors, used, strict=True):
+        vertices += np.multiply(factor, body.targets[target], out=moved)
     heads = body.head_template + np.tensordot(weights[used], body.head_targets[used], 1)
     for name, strength in shape.changes:
         if name not in body.change_names:

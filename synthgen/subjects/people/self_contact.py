@@ -6,6 +6,7 @@ thigh and belly: flesh gives way there. World axes, metres; nothing here draws r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -75,6 +76,17 @@ class ContactSurface:
     probe_chains: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Limbs:
+    """What of a ContactSurface follows from the bones alone; compared: [P,B] bool, by the bone that moves the skin."""
+
+    probe_bones: np.ndarray
+    probe_shares: np.ndarray
+    compared: np.ndarray
+    chains: tuple[np.ndarray, ...]
+    probe_chains: np.ndarray
+
+
 def contact_surface(
     bone_names: tuple[str, ...],
     vertices: np.ndarray,
@@ -95,27 +107,9 @@ def contact_surface(
     _, first = np.unique(cells @ np.array([1, 10_000, 100_000_000]), return_index=True)
     sampled = used[np.sort(first)]
     strongest = weights[sampled].argmax(1)
-    groups = np.array([_group(name) for name in bone_names])[strongest]
-    sides = np.array([name[-1] if name[-2] == "." else "" for name in bone_names])[strongest]
-    index = {name: bone for bone, name in enumerate(bone_names)}
-    chains = tuple(
-        np.array([bone for bone, name in enumerate(bone_names) if name.startswith(parts) and name.endswith(end)])
-        for end in ("L", "R")
-        for parts in _CHAINS.values()
-    )
-    probe_bones, shares, compared, probe_chains = [], [], [], []
-    for number, end in enumerate("LR"):
-        for limb, start, stop, limb_shares in _PROBES:
-            if f"{stop}.{end}" not in index:  # a body without fingers
-                continue
-            bones = [index[f"{name}.{end}"] for name in (start, stop)]
-            for share in limb_shares:
-                probe_bones.append(bones)
-                shares.append(share)
-                compared.append(_is_compared(limb, end, groups, sides))
-                probe_chains.append(2 * number + (limb in ("thigh", "shin")))
-    first, last = heads[np.array(probe_bones).T]
-    probes = first + np.array(shares)[:, None] * (last - first)
+    limbs = _limbs(bone_names)
+    first, last = heads[limbs.probe_bones.T]
+    probes = first + limbs.probe_shares[:, None] * (last - first)
     # squared distances by one product: many times as fast as differences
     apart = (points**2).sum(1)[:, None] - 2 * points @ probes.T + (probes**2).sum(1)
     return ContactSurface(
@@ -123,12 +117,12 @@ def contact_surface(
         weights=weights[sampled],
         normals=normals[sampled],
         bones=strongest,
-        probe_bones=np.array(probe_bones),
-        probe_shares=np.array(shares),
+        probe_bones=limbs.probe_bones,
+        probe_shares=limbs.probe_shares,
         radii_m=np.sqrt(np.maximum(apart.min(0), 0)),
-        compared=np.array(compared),
-        chains=chains,
-        probe_chains=np.array(probe_chains),
+        compared=limbs.compared[:, strongest],
+        chains=limbs.chains,
+        probe_chains=limbs.probe_chains,
     )
 
 
@@ -202,12 +196,36 @@ def _turn_chain(chain: np.ndarray, turn: np.ndarray, rotations: np.ndarray, posi
     positions[chain] = pivot + (positions[chain] - pivot) @ turn.T
 
 
+@lru_cache(maxsize=4)
+def _limbs(bone_names: tuple[str, ...]) -> _Limbs:
+    groups = np.array([_group(name) for name in bone_names])
+    sides = np.array([name[-1] if name[-2] == "." else "" for name in bone_names])
+    index = {name: bone for bone, name in enumerate(bone_names)}
+    chains = tuple(
+        np.array([bone for bone, name in enumerate(bone_names) if name.startswith(parts) and name.endswith(end)])
+        for end in ("L", "R")
+        for parts in _CHAINS.values()
+    )
+    probe_bones, shares, compared, probe_chains = [], [], [], []
+    for number, end in enumerate("LR"):
+        for limb, start, stop, limb_shares in _PROBES:
+            if f"{stop}.{end}" not in index:  # a body without fingers
+                continue
+            bones = [index[f"{name}.{end}"] for name in (start, stop)]
+            for share in limb_shares:
+                probe_bones.append(bones)
+                shares.append(share)
+                compared.append(_is_compared(limb, end, groups, sides))
+                probe_chains.append(2 * number + (limb in ("thigh", "shin")))
+    return _Limbs(np.array(probe_bones), np.array(shares), np.array(compared), chains, np.array(probe_chains))
+
+
 def _group(bone: str) -> str:
     return next((group for prefix, group in _GROUPS.items() if bone.startswith(prefix)), "none")
 
 
 def _is_compared(limb: str, end: str, groups: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """For points of the skin [N] by group and side, whether a limb of the side `end` is held against them."""
+    """For what bones [B] move, by group and side, whether a limb of the side `end` is held against them."""
     result = np.zeros(len(groups), bool)
     for against in _AGAINST[limb]:
         group = against.removeprefix("other_")
