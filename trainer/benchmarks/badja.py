@@ -3,12 +3,10 @@
 `joint_annotations/*.json` of the authors' repository, DAVIS 2017's full-resolution frames and the extra videos beside
 it; frames of tiger and cat are not distributed, and whatever frames are missing are left out and counted. Joints are
 37 places of the SMAL model in the order row, column, counted in pixels from 0, of which 20 are annotated.
-Joints: of each leg the elbow or stifle, the wrist or hock, and the paw are annotated. Our fore leg has no wrist, and
-on hoofed animals its elbow lies where theirs has the wrist (see DECISIONS.md on the shared rig): there it is not
-judged. "neck lower" is our neck. The middle of the tail, the jaw, and the tips of the ears (SMAL vertices 2124 and
-149; our ear is its base) are none of ours. The repository's README calls vertex 149 the left ear, its code the right
-one: measured against the shoulders, the annotations follow the code (in 109 frames against 28 in which the two can be
-told).
+Joints: of each leg the elbow or stifle, the carpus or hock, and the paw are annotated. "neck lower" is our neck. The
+middle of the tail, the jaw, and the tips of the ears (SMAL vertices 2124 and 149; our ear is its base) are none of
+ours. The repository's README calls vertex 149 the left ear, its code the right one: measured against the shoulders, the
+annotations follow the code (in 109 frames against 28 in which the two can be told).
 PCK pools a sequence's visible joints and is averaged over sequences, as trackers report it; a segment is whatever is
 not black. All of this was verified against the authors' repository, its annotations, and the evaluation of PIPs.
 """
@@ -33,21 +31,18 @@ from trainer.benchmarks.scores import by_group, over_groups, pck
 _PLACES = (8, 9, 10, 12, 13, 14, 15, 18, 19, 20, 22, 23, 24, 25, 28, 31, 32, 33, 35, 36)
 """Of the annotated joints among the 37."""
 _NUM_PLACES = 37
-_HOOFED = ("camel", "cows", "horsejump-high", "horsejump-low", "impala0")
-"""Sequences of animals whose elbow is not ours."""
 _JOINTS = joint_table(
     "quadruped",
     {
-        "upper_right_1": "right_elbow", "upper_right_2": None, "upper_right_3": "right_front_paw",
-        "upper_left_1": "left_elbow", "upper_left_2": None, "upper_left_3": "left_front_paw",
+        "upper_right_1": "right_elbow", "upper_right_2": "right_carpus", "upper_right_3": "right_front_paw",
+        "upper_left_1": "left_elbow", "upper_left_2": "left_carpus", "upper_left_3": "left_front_paw",
         "neck_lower": "neck",
-        "lower_right_1": "right_knee", "lower_right_2": "right_hock", "lower_right_3": "right_back_paw",
-        "lower_left_1": "left_knee", "lower_left_2": "left_hock", "lower_left_3": "left_back_paw",
+        "lower_right_1": "right_stifle", "lower_right_2": "right_hock", "lower_right_3": "right_back_paw",
+        "lower_left_1": "left_stifle", "lower_left_2": "left_hock", "lower_left_3": "left_back_paw",
         "tail_0": "tail_root", "tail_3": None, "tail_6": "tail_tip",
         "jaw": None, "nose": "nose", "right_ear": None, "left_ear": None,
     },
 )  # fmt: skip
-_ELBOWS = _JOINTS.index(["upper_right_1", "upper_left_1"])
 
 
 def _open(root: Path, request: Request) -> OpenBenchmark:
@@ -71,8 +66,6 @@ def _read(root: Path, frames: dict[str, list[dict[str, Any]]], left_out: Counter
             if len(frame["joints"]) != _NUM_PLACES:
                 raise UserError(f"{root}: {frame['image_path']}: has {len(frame['joints'])} joints, not {_NUM_PLACES}")
             known = np.array(frame["visibility"], bool)[list(_PLACES)]
-            if sequence in _HOOFED:
-                known[_ELBOWS] = False
             joints = np.array(frame["joints"], np.float64)[list(_PLACES), ::-1] + 0.5
             is_animal = _read_segment(segment)
             if not known.any() or not is_animal.any():

@@ -2,10 +2,10 @@
 
 Version 12 with the splits of "Who Left the Dogs Out?" beside it, pictures from Stanford Dogs. Of the 24 joints 20 are
 labelled (`keypoint_definitions.csv`; eyes, withers and throat are not); a joint that is not labelled is 0, 0, 0.
-Joints: the top of a foreleg is the elbow, of a hind leg the stifle (our knee); the middle of a hind leg is the hock.
-The middle of a foreleg (the wrist), the chin and the tips of the ears are none of ours; our ear is its base. What
-stands for what follows from the names that the same file gives for the Animal Pose dataset, from the SMAL joints that
-WLDO assigns them, and from the sample pictures. Places count pixels from 0.
+Joints: the top of a foreleg is the elbow, of a hind leg the stifle; their middles are carpus and hock. The chin and the
+tips of the ears are none of ours; our ear is its base. What stands for what follows from the names that the same file
+gives for the Animal Pose dataset, from the SMAL joints that WLDO assigns them, and from the sample pictures. Places
+count pixels from 0.
 As WLDO's evaluation has it, PCK is taken for each dog over its labelled joints, then averaged over dogs; legs, tail,
 ears and face likewise. Layout and fields were verified against the authors' repositories and their sample file.
 """
@@ -30,10 +30,10 @@ from trainer.benchmarks.scores import pck, per_subject
 _LEGS = (("left", "front"), ("left", "rear"), ("right", "front"), ("right", "rear"))
 
 
-def _leg(side: str, end: str) -> dict[str, str | None]:
-    ours = {"front": ("front_paw", None, "elbow"), "rear": ("back_paw", "hock", "knee")}[end]
+def _leg(side: str, end: str) -> dict[str, str]:
+    ours = {"front": ("front_paw", "carpus", "elbow"), "rear": ("back_paw", "hock", "stifle")}[end]
     return {
-        f"{side.capitalize()} {end} leg: {theirs}": None if partner is None else f"{side}_{partner}"
+        f"{side.capitalize()} {end} leg: {theirs}": f"{side}_{partner}"
         for theirs, partner in zip(("paw", "middle joint", "top"), ours, strict=True)
     }
 

@@ -18,18 +18,31 @@ from posecore.transforms import matrix_from_rotvec
 from synthgen.subjects.animals.bake import BASES
 from synthgen.subjects.animals.contact import LimbSpheres, limb_spheres
 from synthgen.subjects.animals.mouth import head_frame
-from synthgen.subjects.animals.rig import BONE, BONES, PARENTS, PART_NAMES, TAIL, AnimalBody
+from synthgen.subjects.animals.rig import BONE, BONES, MIRRORED, PARENTS, PART_NAMES, TAIL, AnimalBody
 from synthgen.subjects.mesh import joint_depths, ripple, vertex_normals
 from synthgen.subjects.skinning import skin
 
 HOOFED = ("horse", "horse_white", "donkey", "cow", "bull", "deer", "stag", "alpaca")
 """Bases whose fore leg bends at the carpus, not at the elbow."""
 
-# Joints of the skeleton `quadruped` that lie on bones' heads; written for the left side. The rest are surface points.
+# Joints of the skeleton `quadruped` that bones' heads tell, and how much of each; written for the left side. The rest
+# are surface points. In hoofed bases the bone that the leg hangs by turns about the elbow: the point of the shoulder lies
+# above and before that. The paw bone of the other packaged animals begins below the carpus; the dog's at it.
 _JOINT_BONES = {
-    "neck": "neck1", "left_shoulder": "upper_arm_L", "left_elbow": "forearm_L", "left_hip": "thigh_L",
-    "left_knee": "shin_L", "left_stifle": "shin_L", "left_hock": "cannon_L",
+    "neck": {"neck1": 1.0}, "left_hip": {"thigh_L": 1.0}, "left_knee": {"shin_L": 1.0}, "left_stifle": {"shin_L": 1.0},
+    "left_hock": {"cannon_L": 1.0},
 }  # fmt: skip
+_FORE_JOINT_BONES_OF_PAWED = {
+    "left_shoulder": {"upper_arm_L": 1.0},
+    "left_elbow": {"forearm_L": 1.0},
+    "left_carpus": {"forearm_L": 0.18, "hand_L": 0.82},
+}
+_FORE_JOINT_BONES_OF_DOG = _FORE_JOINT_BONES_OF_PAWED | {"left_carpus": {"hand_L": 1.0}}
+_FORE_JOINT_BONES_OF_HOOFED = {
+    "left_shoulder": {"upper_arm_L": 0.75, "upper_arm_R": -0.25, "neck1": 0.9, "spine3": -0.4},
+    "left_elbow": {"upper_arm_L": 1.0},
+    "left_carpus": {"forearm_L": 1.0},
+}
 # Surface points that lie inside: means of vertices all round.
 _INNER = ("ear", "paw")
 # Which bone each bone points to; the others point as their parent does.
@@ -622,14 +635,22 @@ def _joint_rows(body: AnimalBody) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     names = load_skeleton("quadruped").joints
     markers = np.unique(np.concatenate(list(body.landmarks.values())))
     rows = np.zeros((len(names), len(BONES) + len(markers)))
+    bones = _JOINT_BONES | _fore_joint_bones(body.base)
     for row, name in enumerate(names):
         if name in body.landmarks:
             index = body.landmarks[name]
             rows[row, len(BONES) + np.searchsorted(markers, index)] = 1 / len(index)
         else:
-            rows[row, BONE[sided(_JOINT_BONES, name)]] = 1
+            for bone, share in bones[name.replace("right_", "left_")].items():
+                rows[row, MIRRORED[BONE[bone]] if name.startswith("right_") else BONE[bone]] = share
     on_surface = [name in body.landmarks and not name.endswith(_INNER) for name in names]
     return rows, markers, np.array(on_surface)
+
+
+def _fore_joint_bones(base: str) -> dict[str, dict[str, float]]:
+    if base in HOOFED:
+        return _FORE_JOINT_BONES_OF_HOOFED
+    return _FORE_JOINT_BONES_OF_DOG if base == "dog" else _FORE_JOINT_BONES_OF_PAWED
 
 
 def sided(table: dict[str, str], joint: str) -> str:

@@ -16,7 +16,7 @@ from synthgen.subjects.animals.coat import Coat, combed, paint_coat
 from synthgen.subjects.animals.contact import clear_legs
 from synthgen.subjects.animals.pose import QuadrupedPose, cycle_s, strike
 from synthgen.subjects.animals.rig import BONE, BONES, PARENTS, PART_NAMES, AnimalBody, AnimalClip
-from synthgen.subjects.animals.shape import AnimalFigure, QuadrupedShape, shape_animal, sided
+from synthgen.subjects.animals.shape import HOOFED, AnimalFigure, QuadrupedShape, shape_animal, sided
 from synthgen.subjects.posed import PosedSubject
 from synthgen.subjects.skinning import bone_positions, skin
 
@@ -25,9 +25,12 @@ TEXTURE_ASSET, TEXTURED_BASE = "texture/dog", "dog"
 
 _ROTATION_BONES = {
     "left_eye": "head", "nose": "head", "neck": "neck1", "tail_root": "pelvis", "left_shoulder": "upper_arm_L",
-    "left_elbow": "forearm_L", "left_front_paw": "finger_L", "left_hip": "thigh_L", "left_knee": "shin_L",
-    "left_back_paw": "foot_L", "left_ear": "head", "tail_tip": "tail6", "withers": "spine2", "throat": "neck3",
+    "left_elbow": "forearm_L", "left_carpus": "hand_L", "left_front_paw": "finger_L", "left_hip": "thigh_L",
+    "left_knee": "shin_L", "left_back_paw": "foot_L", "left_ear": "head", "tail_tip": "tail6", "withers": "spine2", "throat": "neck3",
     "left_stifle": "shin_L", "left_hock": "cannon_L", "left_front_hoof": "finger_L", "left_back_hoof": "foot_L",
+}  # fmt: skip
+_ROTATION_BONES_OF_HOOFED = _ROTATION_BONES | {
+    "left_shoulder": "scapula_L", "left_elbow": "upper_arm_L", "left_carpus": "forearm_L",
 }  # fmt: skip
 _PAWS = ("left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw")
 _STEPS = 32  # moments of a cycle that tell how an animal gets on
@@ -104,7 +107,8 @@ def pose_quadruped(
     vertices[:, 2] -= sunk_m
     joints[:, 2] -= sunk_m
     skeleton = load_skeleton("quadruped")
-    carried = rotations[[BONE[sided(_ROTATION_BONES, name)] for name in skeleton.joints]]
+    carriers = _ROTATION_BONES_OF_HOOFED if body.base in HOOFED else _ROTATION_BONES
+    carried = rotations[[BONE[sided(carriers, name)] for name in skeleton.joints]]
     return PosedSubject(
         vertices=vertices,
         faces=figure.faces,

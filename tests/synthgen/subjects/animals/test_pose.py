@@ -191,7 +191,7 @@ def test_joints_of_legs_and_neck_lie_inside_the_body_and_surface_points_on_it(an
     triangles = np.concatenate([faces[:, :3], faces[faces[:, 3] != faces[:, 2]][:, [0, 2, 3]]])
     mesh = RayMesh(subject.vertices, triangles)
     directions = np.random.default_rng(0).normal(size=(100, 3))
-    inner = ("neck", "shoulder", "elbow", "hip", "knee", "stifle", "hock", "paw")
+    inner = ("neck", "shoulder", "elbow", "carpus", "hip", "knee", "stifle", "hock", "paw")
     height_m = joint(subject, "withers")[2]
     for row, label in enumerate(SKELETON.joints):
         if label.endswith(inner):
