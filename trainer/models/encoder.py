@@ -29,8 +29,8 @@ class EncoderOutput(NamedTuple):
     """[B, C, s, s], linear, aimed at 2 I - 1."""
     facing_6d: torch.Tensor
     """[B, 6] rotation of the root in the camera frame, first two columns (not yet orthonormal)."""
-    turned_logit: torch.Tensor | None
-    """[B] that the back is seen, in the sense of ViewerSides; None where nobody asks."""
+    maps: list[torch.Tensor]
+    """What a TurnedHead reads: maps at 1/4, 1/8 and 1/16 of S (U-Net: its halvings)."""
 
 
 class FacingHead(nn.Module):
@@ -40,16 +40,12 @@ class FacingHead(nn.Module):
         channels: of the feature map.
         finer_widths: channels of the decoder's finer levels, for `tell_finer`.
         told: which levels hear of it.
-        reads_turned: also tell whether the back is seen.
     """
 
-    def __init__(
-        self, channels: int, finer_widths: tuple[int, ...], told: ToldLevels, reads_turned: bool, width: int = 128
-    ) -> None:
+    def __init__(self, channels: int, finer_widths: tuple[int, ...], told: ToldLevels, width: int = 128) -> None:
         super().__init__()
         self.queries = nn.Conv2d(channels, FACING_QUERIES, 1)
         self.read = nn.Sequential(nn.Linear(FACING_QUERIES * (channels + 2), width), nn.ReLU(), nn.Linear(width, 6))
-        self.turned = nn.Linear(width, 1) if reads_turned else None
         self.tell = None if told == "nowhere" else nn.Linear(6, channels)
         self.modulate = nn.ModuleList(nn.Linear(6, 2 * c) for c in finer_widths if told == "everywhere")
         with torch.no_grad():
@@ -60,20 +56,18 @@ class FacingHead(nn.Module):
                 layer.weight.zero_()
                 layer.bias.zero_()
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """[B, C, h, w] -> ([B, 6] rotation, [B] logit or None, [B, C, h, w] features that know the rotation)."""
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, C, h, w] -> ([B, 6] rotation, [B, C, h, w] features that know it)."""
         batch, _, height, width = features.shape
         attention = self.queries(features).float().flatten(2).softmax(-1).to(features.dtype)
         rows = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
         columns = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
         places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(batch, -1, -1, -1)
         values = torch.cat([features, places], 1).flatten(2)
-        summary = self.read[:-1](torch.bmm(attention, values.mT).flatten(1))
-        facing_6d = self.read[-1](summary)
-        turned_logit = None if self.turned is None else self.turned(summary).squeeze(1)
+        facing_6d = self.read(torch.bmm(attention, values.mT).flatten(1))
         if self.tell is not None:
             features = features + self.tell(facing_6d)[:, :, None, None]
-        return facing_6d, turned_logit, features
+        return facing_6d, features
 
     def tell_finer(self, level: int, features: torch.Tensor, facing_6d: torch.Tensor) -> torch.Tensor:
         """A finer level's features [B, c, h, w], each channel scaled and shifted by the facing where that is wanted."""
@@ -81,6 +75,26 @@ class FacingHead(nn.Module):
             return features
         scale, shift = self.modulate[level](facing_6d)[:, :, None, None].chunk(2, 1)
         return features * (1.0 + scale) + shift
+
+
+class TurnedHead(nn.Module):
+    """Reads from fine maps, at the joints, whether the back is seen.
+
+    At the joints, since faces, heels and elbows are small: a linear classifier of frozen ImageNet features told fronts
+    from backs on 72% of unseen people from what lies at their joints, on 56% from the whole picture (640 pictures at
+    96 px to learn from; 67% and 54% at 64 px).
+    """
+
+    def __init__(self, channels: list[int], num_joints: int, width: int = 128) -> None:
+        super().__init__()
+        inputs = sum(channels) * num_joints
+        self.read = nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, maps: list[torch.Tensor], joints: torch.Tensor) -> torch.Tensor:
+        """Maps [B, c, h, w] and joints [B, K, 2], normalised, named as the viewer sees them -> [B] logit."""
+        places = joints.detach()[:, None]
+        values = [F.grid_sample(m.float(), places, padding_mode="border", align_corners=False) for m in maps]
+        return self.read(torch.cat(values, 1).flatten(1)).squeeze(1)
 
 
 class PyramidEncoder(nn.Module):
@@ -93,7 +107,8 @@ class PyramidEncoder(nn.Module):
         image_size: S, a multiple of 32.
         skeleton_size: s, one of S/2, S/4, S/8.
         widths: decoder channels at 1/16, 1/8, 1/4 and 1/2 of S; those finer than s are not built.
-        told, reads_turned: see FacingHead.
+        told: see FacingHead.
+        turned_joints: number of joints at which to read whether the back is seen; 0: nobody asks.
     """
 
     def __init__(
@@ -104,7 +119,7 @@ class PyramidEncoder(nn.Module):
         skeleton_size: int,
         widths: tuple[int, ...],
         told: ToldLevels = "deepest",
-        reads_turned: bool = False,
+        turned_joints: int = 0,
     ) -> None:
         super().__init__()
         finest = {image_size // 2: 0, image_size // 4: 1, image_size // 8: 2}.get(skeleton_size)
@@ -122,7 +137,8 @@ class PyramidEncoder(nn.Module):
             for level, width in zip(levels, widths, strict=True)
         )
         self.deepest = nn.Conv2d(channels[4], widths[0], 1) if 4 in channels else None
-        self.facing = FacingHead(widths[0], widths[1:], told, reads_turned)
+        self.facing = FacingHead(widths[0], widths[1:], told)
+        self.turned = TurnedHead([channels[level] for level in (1, 2, 3)], turned_joints) if turned_joints else None
         self.blocks = nn.ModuleList(conv_block(width, width) for width in widths)
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
         self.paint = _blank_canvas(widths[-1], num_channels)
@@ -139,7 +155,7 @@ class PyramidEncoder(nn.Module):
         x = self.laterals[0](maps[3])
         if self.deepest is not None:
             x = x + F.interpolate(self.deepest(maps[4]), scale_factor=2.0, mode="nearest")
-        facing_6d, turned_logit, x = self.facing(x)
+        facing_6d, x = self.facing(x)
         x = self.blocks[0](x)
         for index, narrow in enumerate(self.narrow):
             # The 1x1 convolution commutes with the upsampling and is four times cheaper before it.
@@ -147,7 +163,7 @@ class PyramidEncoder(nn.Module):
             if (finer := maps.get(2 - index)) is not None:
                 x = x + self.laterals[index + 1](finer)
             x = self.facing.tell_finer(index, self.blocks[index + 1](x), facing_6d)
-        return EncoderOutput(self.paint(x), facing_6d, turned_logit)
+        return EncoderOutput(self.paint(x), facing_6d, [maps[level] for level in (1, 2, 3)])
 
 
 class UNetEncoder(nn.Module):
@@ -156,7 +172,7 @@ class UNetEncoder(nn.Module):
     Args:
         width: channels at full size (32 in the paper's family); doubled at each of three halvings.
         stem_stride: 1, or 2 for half size from the first convolution on (the CPU variant).
-        told, reads_turned: see FacingHead.
+        told, turned_joints: see PyramidEncoder.
     """
 
     def __init__(
@@ -167,7 +183,7 @@ class UNetEncoder(nn.Module):
         width: int = 32,
         stem_stride: int = 1,
         told: ToldLevels = "deepest",
-        reads_turned: bool = False,
+        turned_joints: int = 0,
     ) -> None:
         super().__init__()
         if image_size % (8 * stem_stride):
@@ -179,7 +195,8 @@ class UNetEncoder(nn.Module):
             for i in range(3)
         )
         self.bottleneck = nn.Conv2d(8 * width, 8 * width, 1)
-        self.facing = FacingHead(8 * width, (4 * width, 2 * width, width), told, reads_turned)
+        self.facing = FacingHead(8 * width, (4 * width, 2 * width, width), told)
+        self.turned = TurnedHead([2 * width, 4 * width, 8 * width], turned_joints) if turned_joints else None
         self.up = nn.ModuleList(
             nn.Sequential(conv_block(c, c), conv_block(c, c // 2)) for c in (8 * width, 4 * width, 2 * width)
         )
@@ -191,12 +208,13 @@ class UNetEncoder(nn.Module):
         skips = [self.stem(images.to(memory_format=torch.channels_last))]
         for down in self.down:
             skips.append(down(skips[-1]))
-        facing_6d, turned_logit, x = self.facing(self.bottleneck(skips.pop()))
+        maps = skips[1:]
+        facing_6d, x = self.facing(self.bottleneck(skips.pop()))
         for level, (up, merge) in enumerate(zip(self.up, self.merge, strict=True)):
             skip = skips.pop()
             x = merge(torch.cat([resized(up(x), skip.shape[-1]), skip], 1))
             x = self.facing.tell_finer(level, x, facing_6d)
-        return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d, turned_logit)
+        return EncoderOutput(self.paint(resized(self.last(x), self.skeleton_size)), facing_6d, maps)
 
 
 def _blank_canvas(channels_in: int, num_channels: int) -> nn.Conv2d:

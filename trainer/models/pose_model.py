@@ -96,8 +96,10 @@ class PoseModel(nn.Module):
         seen = self.encoder(images)
         skeleton_image = seen.skeleton_image if probe is None else seen.skeleton_image + probe
         pose_2d = self.pose_head(skeleton_image)
+        turned_logit = None
         if self.draw.viewer_sides is not None:
-            pose_2d = self._anatomical(pose_2d, seen.turned_logit, known_joints)
+            turned_logit = self.encoder.turned(seen.maps, pose_2d.joints)
+            pose_2d = self._anatomical(pose_2d, turned_logit, known_joints)
         pose_3d = self.uplift(pose_2d.joints, pose_2d.confidence, seen.facing_6d, camera_K, images.shape[-1])
         joints = torch.lerp(pose_2d.joints, pose_3d.reprojected, blend)
         drawing = reconstruction = None
@@ -120,7 +122,7 @@ class PoseModel(nn.Module):
             drawing,
             reconstruction,
             drawn_pose_2d,
-            seen.turned_logit,
+            turned_logit,
         )
 
     def read_drawings(self, drawings: torch.Tensor) -> Pose2D:
@@ -155,12 +157,19 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
     drawn = config.skeleton_image
     groups = skeleton.edge_groups(len(skeleton.edges) if drawn.channels == "edges" else drawn.channels)
     num_channels = max(groups) + 1
-    is_viewer = drawn.sides == "viewer"
+    sides = ViewerSides(skeleton) if drawn.sides == "viewer" else None
+    turned_joints = 0 if sides is None else skeleton.num_joints
     chosen = config.encoder
     match chosen.name:
         case "unet":
             encoder: nn.Module = UNetEncoder(
-                num_channels, image_size, drawn.size, chosen.width, chosen.stem_stride, chosen.tell_facing, is_viewer
+                num_channels,
+                image_size,
+                drawn.size,
+                chosen.width,
+                chosen.stem_stride,
+                chosen.tell_facing,
+                turned_joints,
             )
         case "efficientnet_lite0":
             backbone: nn.Module = EfficientNetLite0(chosen.levels, chosen.frozen_levels)
@@ -170,7 +179,7 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
             backbone = LibraryBackbone(chosen.name, chosen.model, chosen.weights if pretrained else None, image_size)
     if chosen.name != "unet":
         encoder = PyramidEncoder(
-            backbone, num_channels, image_size, drawn.size, chosen.widths, chosen.tell_facing, is_viewer
+            backbone, num_channels, image_size, drawn.size, chosen.widths, chosen.tell_facing, turned_joints
         )
     model = PoseModel(
         encoder=encoder,
@@ -183,9 +192,7 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
             camera=config.uplift.camera,
             fov_deg=config.uplift.fov_deg,
         ),
-        draw=SkeletonImage(
-            skeleton.edges, groups, drawn.size, drawn.sharpness, ViewerSides(skeleton) if is_viewer else None
-        ),
+        draw=SkeletonImage(skeleton.edges, groups, drawn.size, drawn.sharpness, sides),
         image_renderer=ImageRenderer(
             num_channels,
             size=config.image_renderer.size,

@@ -8,12 +8,14 @@ import torch
 from posecore.skeleton import load_skeleton, skeleton_names
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data.batch import Batch
+from trainer.models.encoder import TurnedHead
 from trainer.models.pose_head import Pose2D
 from trainer.models.pose_model import PoseOutput, build_pose_model
 from trainer.models.rotations import matrix_from_rotation_6d
 from trainer.models.sides import ViewerSides
 from trainer.models.skeleton_image import SkeletonImage
 from trainer.models.uplift import Pose3D, Uplift
+from trainer.training.losses import turned_loss
 from trainer.training.pretrain import supervised_terms
 
 H36M = load_skeleton("h36m17")
@@ -93,15 +95,35 @@ def test_known_joints_name_the_estimate_and_elsewhere_the_encoder_s_guess_does()
     unknown = torch.full_like(front, torch.nan)
     as_seen = model.pose_head(model.encoder(images).skeleton_image).joints
     with torch.no_grad():
-        model.encoder.facing.turned.weight.zero_()
+        model.encoder.turned.read[-1].weight.zero_()
         for bias, is_turned in ((-1.0, False), (1.0, True)):
-            model.encoder.facing.turned.bias.fill_(bias)
+            model.encoder.turned.read[-1].bias.fill_(bias)
             output = model(images, 0.0, known_joints=torch.cat([front, back, unknown]))
             torch.testing.assert_close(output.pose_2d.joints[0], as_seen[0])
             torch.testing.assert_close(output.pose_2d.joints[1], as_seen[1, list(H36M.swap)])
             expected = as_seen[2, list(H36M.swap)] if is_turned else as_seen[2]
             torch.testing.assert_close(output.pose_2d.joints[2], expected)
             assert ((output.turned_logit > 0) == is_turned).all()
+
+
+def test_the_back_is_told_by_what_lies_at_the_joints():
+    """Learnable only there: at the head's joint one colour or another, the rest of the picture alike."""
+    torch.manual_seed(0)
+    head = TurnedHead([3], 2, width=16)
+    joints = torch.rand(32, 2, 2, generator=torch.Generator().manual_seed(2)) * 1.6 - 0.8
+    shade = torch.rand(32, generator=torch.Generator().manual_seed(3)) < 0.5
+    maps = torch.zeros(32, 3, 24, 24)
+    for row, (x, y) in enumerate(((joints[:, 0] + 1) * 12).long().tolist()):
+        maps[row, 0, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = 1.0 if shade[row] else -1.0
+    optimiser = torch.optim.Adam(head.parameters(), 1e-2)
+    for _ in range(40):
+        loss = turned_loss(head([maps], joints), shade)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert ((head([maps], joints) > 0) == shade).all()
+    elsewhere = joints.roll(1, 1)
+    assert ((head([maps], elsewhere) > 0) == shade).float().mean() < 0.9
 
 
 @pytest.mark.parametrize("name", ["h36m17", "coco17", "smpl24", "ap10k17"])
