@@ -26,8 +26,8 @@ HOOFED = ("horse", "horse_white", "donkey", "cow", "bull", "deer", "stag", "alpa
 """Bases whose fore leg bends at the carpus, not at the elbow."""
 
 # Joints of the skeleton `quadruped` that bones' heads tell, and how much of each; written for the left side. The rest
-# are surface points. In hoofed bases the bone that the leg hangs by turns about the elbow: the point of the shoulder lies
-# above and before that. The paw bone of the other packaged animals begins below the carpus; the dog's at it.
+# are surface points. In hoofed bases the bone that the leg hangs by turns about the elbow: the point of the shoulder
+# lies above and before that. The paw bone of the other packaged animals begins below the carpus; the dog's at it.
 _JOINT_BONES = {
     "neck": {"neck1": 1.0}, "left_hip": {"thigh_L": 1.0}, "left_knee": {"shin_L": 1.0}, "left_stifle": {"shin_L": 1.0},
     "left_hock": {"cannon_L": 1.0},

@@ -26,8 +26,9 @@ TEXTURE_ASSET, TEXTURED_BASE = "texture/dog", "dog"
 _ROTATION_BONES = {
     "left_eye": "head", "nose": "head", "neck": "neck1", "tail_root": "pelvis", "left_shoulder": "upper_arm_L",
     "left_elbow": "forearm_L", "left_carpus": "hand_L", "left_front_paw": "finger_L", "left_hip": "thigh_L",
-    "left_knee": "shin_L", "left_back_paw": "foot_L", "left_ear": "head", "tail_tip": "tail6", "withers": "spine2", "throat": "neck3",
-    "left_stifle": "shin_L", "left_hock": "cannon_L", "left_front_hoof": "finger_L", "left_back_hoof": "foot_L",
+    "left_knee": "shin_L", "left_back_paw": "foot_L", "left_ear": "head", "tail_tip": "tail6", "withers": "spine2",
+    "throat": "neck3", "left_stifle": "shin_L", "left_hock": "cannon_L", "left_front_hoof": "finger_L",
+    "left_back_hoof": "foot_L",
 }  # fmt: skip
 _ROTATION_BONES_OF_HOOFED = _ROTATION_BONES | {
     "left_shoulder": "scapula_L", "left_elbow": "upper_arm_L", "left_carpus": "forearm_L",
