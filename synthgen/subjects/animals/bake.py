@@ -29,7 +29,7 @@ from synthgen.subjects.animals.surface import quads_of, smooth_surface, weld
 from synthgen.subjects.mesh import vertex_normals
 from synthgen.subjects.skinning import bone_positions, skin
 
-BAKE_VERSION = 6
+BAKE_VERSION = 7
 
 GLB_WITHERS_M = {
     "horse": 1.55, "horse_white": 1.55, "donkey": 1.1, "cow": 1.4, "bull": 1.5, "deer": 0.95, "stag": 1.2,
@@ -113,7 +113,7 @@ def glb_body(base: str, animal: GlbAnimal, withers_m: float) -> tuple[AnimalBody
     eyes_and_nose = (vertices[landmarks[name]].mean(0) for name in ("left_eye", "right_eye", "nose"))
     frame = head_frame(*eyes_and_nose)
     vertices, weights, faces, parts = cut_mouth(base, vertices, weights, faces, parts, frame)
-    nose = landmarks["nose"]
+    nose = landmarks["nose"]  # some noses reach down to the lips, and belong to the upper one
     landmarks["nose"] = nose[weights[nose, BONE["jaw"]] == 0]
     vertices, weights, faces, parts = grow_horns(base, vertices, weights, faces, parts, frame)
     ground = vertices[:, 2].min()

@@ -34,6 +34,8 @@ _CLOSE_JAW_RAD = np.radians(-25.0)
 _EAR_BASE, _EAR_TIP, _EAR_REACH_M = np.array([0.048, -0.292, 0.722]), np.array([0.0855, -0.2987, 0.8068]), 0.05
 _EYE_RADIUS_M = 0.0125
 _EYE_RINGS, _EYE_SECTORS = 8, 12
+_FACE_OFF_EARS_M = 0.04
+# Of two places in the mouth that face each other: how far beside the line between them, and how far apart.
 _IN_LINE_M, _BEYOND_M, _MOUTH_M, _LOOKS_RAD = 0.007, 0.001, 0.06, np.radians(30)
 
 
@@ -139,9 +141,11 @@ def _along_dog_ear(rig: DogRig, side: int) -> np.ndarray:
 
 def _inside_mouth(vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[V] whether each vertex lies in the closed mouth: it looks onto flesh, and there is some to both sides of it."""
-    iris_y, iris_z = _EAR_BASE[1:] - [0.04, 0.04]
+    before_y, below_z = _EAR_BASE[1:] - _FACE_OFF_EARS_M
     near = np.flatnonzero(
-        (weights[:, [BONE["head"], BONE["jaw"]]].sum(1) > 0.5) & (vertices[:, 1] < iris_y) & (vertices[:, 2] < iris_z)
+        (weights[:, [BONE["head"], BONE["jaw"]]].sum(1) > 0.5)
+        & (vertices[:, 1] < before_y)
+        & (vertices[:, 2] < below_z)
     )
     away = vertices[near].astype(np.float32) - vertices[near, None].astype(np.float32)
     off = np.linalg.norm(away, axis=2)

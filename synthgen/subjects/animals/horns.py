@@ -81,7 +81,7 @@ def _horn(style: HornStyle) -> tuple[np.ndarray, np.ndarray]:
     around = 2 * np.pi * np.arange(_COLUMNS) / _COLUMNS
     rim = np.cos(around)[:, None] * across[:, None] * 1.2 + np.sin(around)[:, None] * third[:, None] * 0.85
     points = line[:, None] + radius[:, None, None] * rim
-    tip = np.full((_COLUMNS, 3), line[-1] + radius[-1] * way[-1])[:1]
+    tip = (line[-1] + radius[-1] * way[-1])[None]
     quads = grid_faces(style.rows + 1, _COLUMNS, closed=True)
     last = style.rows * _COLUMNS + np.arange(_COLUMNS)
     end = np.full(_COLUMNS, (style.rows + 1) * _COLUMNS)
