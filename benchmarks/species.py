@@ -99,9 +99,7 @@ def _off_silhouette(name: str, recipe_name: str, size: Sequence[str]) -> list[st
         off_px, _ = cKDTree(np.column_stack([xs, ys]) + 0.5).query(animal.joints_px)
         for joint, off in zip(load_skeleton(animal.skeleton).joints, off_px, strict=True):
             if off > max(1.5, _MOST_OFF * sample.mask.shape[1]):
-                problems.append(
-                    f"{name}, seen from {azimuth_deg} degrees: {joint} lies {off:.1f} px outside"
-                )
+                problems.append(f"{name}, seen from {azimuth_deg} degrees: {joint} lies {off:.1f} px outside")
     return problems
 
 
