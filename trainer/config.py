@@ -200,7 +200,7 @@ class ScheduleConfig(_Section):
     log_samples: bool = Field(False, description="Write the keys of each step's samples to samples.jsonl.")
     gradient_norms_every: int = Field(
         0, ge=0, description="Steps between records of every loss's gradient norm on every network; 0: never. Such a "
-        "step takes one more backward pass for each loss: about three times as long.",
+        "step takes one more backward pass for each loss.",
     )  # fmt: skip
     on_nan: Literal["stop", "rollback"] = Field(
         "stop", description="A loss or gradient that is not finite ends the run, or sends it back to its last "
