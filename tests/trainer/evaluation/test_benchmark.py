@@ -212,4 +212,4 @@ def test_benchmarks_are_listed_and_shown_in_full(capsys):
     assert all(name in listed for name in ("h36m-simple", "3dhp", "lspet", "stanfordextra", "badja", "deeplabcut"))
     assert call("benchmarks", "badja") == 0
     shown = capsys.readouterr().out
-    assert "lower_left_1 = left_knee" in shown and "jaw = none of ours, not judged" in shown
+    assert "lower_left_1 = left_stifle" in shown and "jaw = none of ours, not judged" in shown
