@@ -38,11 +38,9 @@ _FORE_JOINT_BONES_OF_PAWED = {
     "left_carpus": {"forearm_L": 0.18, "hand_L": 0.82},
 }
 _FORE_JOINT_BONES_OF_DOG = _FORE_JOINT_BONES_OF_PAWED | {"left_carpus": {"hand_L": 1.0}}
-_FORE_JOINT_BONES_OF_HOOFED = {
-    "left_shoulder": {"upper_arm_L": 0.75, "upper_arm_R": -0.25, "neck1": 0.9, "spine3": -0.4},
-    "left_elbow": {"upper_arm_L": 1.0},
-    "left_carpus": {"forearm_L": 1.0},
-}
+_FORE_JOINT_BONES_OF_HOOFED = {"left_elbow": {"upper_arm_L": 1.0}, "left_carpus": {"forearm_L": 1.0}}
+_SHOULDER_OF_HOOFED = {"upper_arm_L": 0.75, "upper_arm_R": -0.25, "neck1": 0.9, "spine3": -0.4}
+"""Where the point of the shoulder lies at rest, from bones' heads; the scapula carries it."""
 # Surface points that lie inside: means of vertices all round.
 _INNER = ("ear", "paw")
 # Which bone each bone points to; the others point as their parent does.
@@ -163,7 +161,7 @@ class AnimalFigure:
         vertices: [V,3] float32, m, at rest. weights: [V,B]. faces, face_parts, uv: as in AnimalBody.
         heads: [B,3] bone heads at rest, m.
         joint_from_points: [J,B+M] the skeleton's joints from bone heads and markers.
-        markers: [M,3], marker_weights: [M,B]: of the coat's surface.
+        markers: [M,3], marker_weights: [M,B]: of the coat's surface, and points of shoulders that are no bone's head.
         limb_radius_m: [J].
         coat_frame: [V,4], see the function `coat_frame`.
         fore, hind: vertices and weights of a sample of the fore and of the hind part that animals stand and lie on.
@@ -218,7 +216,8 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
     bare, rest, heads = ((points - ground) * shape.size for points in (bare, rest, heads))
     bare, rest = bare.astype(np.float32), rest.astype(np.float32)
     joint_from_points, marker_vertices, on_surface = _joint_rows(body)
-    markers = rest[marker_vertices]
+    shoulders, shoulder_weights = _shoulders(body.base, heads)
+    markers = np.concatenate([rest[marker_vertices], shoulders])
     joints_rest = joint_from_points @ np.concatenate([heads, markers])
     radius = np.zeros(len(joints_rest))
     radius[~on_surface] = joint_depths(joints_rest[~on_surface], bare[::5])
@@ -231,7 +230,7 @@ def shape_animal(body: AnimalBody, shape: QuadrupedShape) -> AnimalFigure:
         heads=heads,
         joint_from_points=joint_from_points,
         markers=markers,
-        marker_weights=body.weights[marker_vertices],
+        marker_weights=np.concatenate([body.weights[marker_vertices], shoulder_weights]),
         limb_radius_m=radius,
         coat_frame=frame,
         paws=tuple(
@@ -634,17 +633,32 @@ def _joint_rows(body: AnimalBody) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows that give the skeleton's joints from bone heads and markers, the markers, and which joints are skin."""
     names = load_skeleton("quadruped").joints
     markers = np.unique(np.concatenate(list(body.landmarks.values())))
-    rows = np.zeros((len(names), len(BONES) + len(markers)))
+    num_points = len(BONES) + len(markers)
+    rows = np.zeros((len(names), num_points + (2 if body.base in HOOFED else 0)))
     bones = _JOINT_BONES | _fore_joint_bones(body.base)
     for row, name in enumerate(names):
         if name in body.landmarks:
             index = body.landmarks[name]
             rows[row, len(BONES) + np.searchsorted(markers, index)] = 1 / len(index)
+        elif name.endswith("shoulder") and body.base in HOOFED:
+            rows[row, num_points + (0 if name.startswith("left_") else 1)] = 1
         else:
             for bone, share in bones[name.replace("right_", "left_")].items():
                 rows[row, MIRRORED[BONE[bone]] if name.startswith("right_") else BONE[bone]] = share
     on_surface = [name in body.landmarks and not name.endswith(_INNER) for name in names]
     return rows, markers, np.array(on_surface)
+
+
+def _shoulders(base: str, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the left and right shoulder at rest and the bones that carry them, [2,3] and [2,B]; none in paws."""
+    if base not in HOOFED:
+        return np.zeros((0, 3), np.float32), np.zeros((0, len(BONES)), np.float32)
+    left = np.array([BONE[bone] for bone in _SHOULDER_OF_HOOFED])
+    shares = np.array(list(_SHOULDER_OF_HOOFED.values()))
+    points = np.stack([shares @ heads[left], shares @ heads[MIRRORED[left]]])
+    weights = np.zeros((2, len(BONES)), np.float32)
+    weights[[0, 1], [BONE["scapula_L"], BONE["scapula_R"]]] = 1
+    return points.astype(np.float32), weights
 
 
 def _fore_joint_bones(base: str) -> dict[str, dict[str, float]]:
