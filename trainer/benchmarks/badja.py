@@ -26,7 +26,7 @@ from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Requ
 from trainer.benchmarks.files import find, read_json
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample
-from trainer.benchmarks.scores import by_group, over_groups, pck
+from trainer.benchmarks.scores import groups_and_mean, pck
 
 _PLACES = (8, 9, 10, 12, 13, 14, 15, 18, 19, 20, 22, 23, 24, 25, 28, 31, 32, 33, 35, 36)
 """Of the annotated joints among the 37."""
@@ -95,11 +95,7 @@ def _read_segment(path: Path) -> np.ndarray:
 
 def _score(answers: Answers) -> dict[str, Any]:
     hits = pck(answers.distance_px, 0.2 * answers.scale_px)
-    each = by_group(answers.draws, hits, answers.groups)
-    return {
-        "pck_area_020": over_groups(answers.draws, hits, answers.groups),
-        "by_sequence": {name: {"pck_area_020": value} for name, value in each.items()},
-    }
+    return groups_and_mean(answers.draws, {"pck_area_020": hits}, answers.groups, "by_sequence")
 
 
 BENCHMARK = Benchmark(

@@ -28,7 +28,7 @@ from trainer.benchmarks.benchmark import Answers, Benchmark, OpenBenchmark, Requ
 from trainer.benchmarks.files import find, library
 from trainer.benchmarks.joints import skeleton_table
 from trainer.benchmarks.sample import BenchmarkSample, VideoFrame, box_of_joints, fit_intrinsics
-from trainer.benchmarks.scores import by_group, over_groups
+from trainer.benchmarks.scores import groups_and_mean
 from trainer.evaluation.metrics import procrustes
 
 TEST_SUBJECTS = ("S9", "S11")
@@ -150,12 +150,7 @@ def _score(answers: Answers) -> dict[str, Any]:
         "mpjpe_p1_mm": 1000 * np.linalg.norm(ours - theirs, axis=-1),
         "mpjpe_p2_mm": 1000 * np.linalg.norm(procrustes(ours, theirs) - theirs, axis=-1),
     }
-    each = {name: by_group(draws, error, answers.groups) for name, error in errors.items()}
-    actions = sorted(set(answers.groups))
-    return {
-        **{name: over_groups(draws, error, answers.groups) for name, error in errors.items()},
-        "by_action": {action: {name: rows[action] for name, rows in each.items()} for action in actions},
-    }
+    return groups_and_mean(draws, errors, answers.groups, "by_action")
 
 
 BENCHMARK = Benchmark(

@@ -26,7 +26,7 @@ from trainer.benchmarks.files import find, read_mat
 from trainer.benchmarks.human36m import action_of
 from trainer.benchmarks.joints import joint_table
 from trainer.benchmarks.sample import BenchmarkSample
-from trainer.benchmarks.scores import by_group, over_groups, subject_means
+from trainer.benchmarks.scores import groups_and_mean, subject_means
 
 ACTIVITIES = ("Directions", "Discussion", "Greeting", "Posing", "Waiting", "Walking")
 _SIDE_PX = 128
@@ -94,12 +94,7 @@ def _score(answers: Answers) -> dict[str, Any]:
         "mean_min_distance_pct": np.minimum(error, other),
         "correct_flips": (error <= other).astype(float),
     }
-    each = {name: by_group(answers.draws, value, answers.groups) for name, value in values.items()}
-    activities = sorted(set(answers.groups))
-    return {
-        **{name: over_groups(answers.draws, value, answers.groups) for name, value in values.items()},
-        "by_action": {activity: {name: rows[activity] for name, rows in each.items()} for activity in activities},
-    }
+    return groups_and_mean(answers.draws, values, answers.groups, "by_action")
 
 
 BENCHMARK = Benchmark(

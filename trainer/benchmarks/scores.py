@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,17 @@ def by_group(draws: Bootstrap, values: np.ndarray, groups: Sequence[str] | np.nd
     place = place.reshape(*groups.shape, *[1] * (values.ndim - groups.ndim))
     means = draws.means(values, np.broadcast_to(place, values.shape), len(names))
     return dict(zip(names.tolist(), means, strict=True))
+
+
+def groups_and_mean(
+    draws: Bootstrap, values: dict[str, np.ndarray], groups: Sequence[str], title: str
+) -> dict[str, Any]:
+    """Metrics [N] or [N, J] as means of their groups' means, and under `title` each group's own."""
+    each = {name: by_group(draws, value, groups) for name, value in values.items()}
+    return {
+        **{name: over_groups(draws, value, groups) for name, value in values.items()},
+        title: {group: {name: rows[group] for name, rows in each.items()} for group in sorted(set(groups))},
+    }
 
 
 def over_groups(draws: Bootstrap, values: np.ndarray, groups: Sequence[str]) -> Interval | None:

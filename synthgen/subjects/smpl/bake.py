@@ -15,7 +15,6 @@ Members of the npz (V vertices, J joints, B shape and E expression coefficients,
 
 import contextlib
 import io
-import os
 import pickle
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from posecore.dataset import write_atomically
 
 BAKE_VERSION = 1
 
@@ -238,10 +239,6 @@ def bake_in_this_process(file: Path, kind: str, out_npz: Path) -> None:
         "landmark_vertices": np.array(list(landmarks.values()), np.int32),
     }
     out_npz.parent.mkdir(parents=True, exist_ok=True)
-    part = out_npz.with_name(f".{out_npz.name}.{os.getpid()}.tmp")
-    try:
-        with part.open("wb") as stream:
-            np.savez(stream, **content)
-        part.replace(out_npz)
-    finally:
-        part.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **content)
+    write_atomically(out_npz, buffer.getvalue())
