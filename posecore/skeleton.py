@@ -16,6 +16,10 @@ from posecore.errors import UserError
 from posecore.resources import resource_dir
 
 SUPERSETS = ("human", "quadruped")
+_LIMB_OF_PART = {
+    "upper_arm": "arms", "forearm": "arms", "fore_upper": "arms", "fore_lower": "arms",
+    "thigh": "legs", "shank": "legs", "hind_upper": "legs", "hind_lower": "legs",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ class Skeleton:
         """ "left", "right" or "centre"."""
         prefix = self.joints[joint].split("_")[0]
         return prefix if prefix in ("left", "right") else "centre"
+
+    @cached_property
+    def limbs(self) -> dict[str, tuple[int, ...]]:
+        """Joints of both "arms" and of both "legs" (fore and hind legs of animals), without those on the midline."""
+        joints: dict[str, set[int]] = {"arms": set(), "legs": set()}
+        for part, edge in zip(self.parts, self.edges, strict=True):
+            limb = _LIMB_OF_PART.get(part.partition("_")[2])
+            if limb is not None:
+                joints[limb].update(joint for joint in edge if self.side(joint) != "centre")
+        return {limb: tuple(sorted(found)) for limb, found in joints.items()}
 
     def edge_groups(self, num_channels: int) -> tuple[int, ...]:
         """Channel of each edge in a skeleton image of `num_channels`; as many channels as edges gives each its own.

@@ -256,18 +256,25 @@ def dump_config(config: TrainConfig) -> str:
 
 
 def with_networks_of(config: TrainConfig, trained: TrainConfig) -> TrainConfig:
-    """`config` with the networks, skeleton and input size of a run that it starts from: its weights fit no others.
+    """`config` with the networks and skeleton of a run that it starts from: its weights fit no others.
 
-    The discriminator, which starts anew, and the share of the reprojected joints in the answer stay `config`'s own.
+    The discriminator, which starts anew, and the share of the reprojected joints in the answer stay `config`'s own. A
+    pretraining keeps its own sizes of pictures as well: it may go on from a smaller task. Later stages keep the run's.
     """
-    own = {"discriminator": config.model.discriminator, "answer_blend": config.model.answer_blend}
-    return config.model_copy(
-        update={
-            "skeleton": trained.skeleton,
-            "model": trained.model.model_copy(update=own),
-            "data": config.data.model_copy(update={"input_size_px": trained.data.input_size_px}),
-        }
-    )
+    own: dict[str, object] = {
+        "discriminator": config.model.discriminator,
+        "answer_blend": config.model.answer_blend,
+    }
+    data = config.data
+    if config.stage == "pretrain":
+        drawn, rendered = config.model.skeleton_image, config.model.image_renderer
+        sizes = {"size": drawn.size, "sharpness": drawn.sharpness}
+        own["skeleton_image"] = trained.model.skeleton_image.model_copy(update=sizes)
+        own["image_renderer"] = trained.model.image_renderer.model_copy(update={"size": rendered.size})
+    else:
+        data = data.model_copy(update={"input_size_px": trained.data.input_size_px})
+    model = trained.model.model_copy(update=own)
+    return config.model_copy(update={"skeleton": trained.skeleton, "model": model, "data": data})
 
 
 def override_config(config: TrainConfig, overrides: tuple[str, ...]) -> TrainConfig:

@@ -53,6 +53,16 @@ def test_one_three_and_five_channels_are_all_then_sides_then_limbs() -> None:
     assert skeleton.edge_groups(5)[left_elbow] == 3
 
 
+@pytest.mark.parametrize("name", skeleton_names())
+def test_arms_and_legs_are_whole_pairs_of_joints_that_share_none(name: str) -> None:
+    skeleton = load_skeleton(name)
+    arms, legs = (set(skeleton.limbs[limb]) for limb in ("arms", "legs"))
+    assert len(arms) >= 4 and len(legs) >= 4 and not arms & legs
+    for limb in (arms, legs):
+        assert {skeleton.swap[joint] for joint in limb} == limb
+        assert all(skeleton.swap[joint] != joint for joint in limb)
+
+
 def test_an_unknown_grouping_names_those_that_exist() -> None:
     with pytest.raises(UserError, match=r"no grouping into 4 channels; choose one of 1, 3, 5, 7, 9, 16"):
         load_skeleton("h36m17").edge_groups(4)

@@ -33,6 +33,8 @@ METRIC_TITLES = {
     "error_pct_min": "error, flips forgiven",
     "flip_rate": "flip rate, subject's sides",
     "flip_rate_viewer": "flip rate, viewer's sides",
+    "flip_rate_arms": "flip rate of arms (fore legs)",
+    "flip_rate_legs": "flip rate of legs (hind legs)",
     "pck_005": "PCK at 0.05 of the box",
     "pck_010": "PCK at 0.10 of the box",
     "pck_020": "PCK at 0.20 of the box",

@@ -7,6 +7,7 @@ project's specification of the method, 4.8; OKS as COCO defines it, with the box
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -111,14 +112,14 @@ def per_subject_metrics(poses: Poses, skeleton: Skeleton) -> dict[str, np.ndarra
     of joints) is called left; then the two are compared as above. Judged where the two halves of the truth are apart
     across the picture. Who is drawn right but taken for facing the other way counts in `flip_rate` alone; where both
     rates are high, the two sides were not even told apart.
+
+    `flip_rate_arms`, `flip_rate_legs` (fore and hind legs of animals): `flip_rate` of these joints alone. A body whose
+    arms are right and whose legs are crossed counts in the latter only.
     """
     joints = per_joint_metrics(poses, skeleton)
     result = {name: _known_mean(values) for name, values in joints.items() if name != "flip_rate"}
-    error, swapped = _both_labellings(poses, skeleton)
-    is_flipped = _weighted(error, poses.weight) > _weighted(swapped, poses.weight)
     left, right = _pairs(skeleton)
     both = poses.weight[:, left] * poses.weight[:, right]
-    apart = _weighted(_distance(poses.true_joints_px[:, left], poses.true_joints_px[:, right]), both)
     lean, true_lean = (
         _weighted(joints_px[:, left, 0] - joints_px[:, right, 0], both)
         for joints_px in (poses.joints_px, poses.true_joints_px)
@@ -126,8 +127,12 @@ def per_subject_metrics(poses: Poses, skeleton: Skeleton) -> dict[str, np.ndarra
     # Renaming one of the two by its own layout, but not the other, exchanges the distances that are compared.
     is_turned = (lean > 0) != (true_lean > 0)
     least_px = MIN_SIDE_SEPARATION * poses.box_px[:, 2:].max(1)
-    result["flip_rate"] = np.where(apart > least_px, is_flipped, np.nan)
+    is_flipped, is_apart = _flips(poses, skeleton, range(skeleton.num_joints))
+    result["flip_rate"] = np.where(is_apart, is_flipped, np.nan)
     result["flip_rate_viewer"] = np.where(np.abs(true_lean) > least_px, is_flipped != is_turned, np.nan)
+    for limb, its_joints in skeleton.limbs.items():
+        is_flipped, is_apart = _flips(poses, skeleton, its_joints)
+        result[f"flip_rate_{limb}"] = np.where(is_apart, is_flipped, np.nan)
     return result
 
 
@@ -253,6 +258,19 @@ def _pairs(skeleton: Skeleton) -> tuple[list[int], list[int]]:
     """The left joints, and their right partners in the same order."""
     left = [joint for joint in range(skeleton.num_joints) if skeleton.side(joint) == "left"]
     return left, [skeleton.swap[joint] for joint in left]
+
+
+def _flips(poses: Poses, skeleton: Skeleton, joints: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of some joints, whole pairs of them: [N] whether they fit better with sides exchanged, and whether that is to be
+    judged: left and right lie far enough apart."""
+    weight = np.zeros_like(poses.weight)
+    weight[:, list(joints)] = poses.weight[:, list(joints)]
+    error, swapped = _both_labellings(poses, skeleton)
+    left, right = _pairs(skeleton)
+    true = poses.true_joints_px
+    apart = _weighted(_distance(true[:, left], true[:, right]), weight[:, left] * weight[:, right])
+    is_apart = apart > MIN_SIDE_SEPARATION * poses.box_px[:, 2:].max(1)
+    return _weighted(error, weight) > _weighted(swapped, weight), is_apart
 
 
 def _both_labellings(poses: Poses, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

@@ -101,6 +101,18 @@ def test_limbs_that_cross_unlike_the_truth_are_flips_of_both_kinds():
     assert (values["flip_rate_viewer"] == 1).all()
 
 
+def test_crossed_legs_below_right_arms_are_a_flip_of_the_legs_alone():
+    poses = make_poses()
+    legs, joints = list(H36M.limbs["legs"]), poses.true_joints_px.copy()
+    joints[:, legs] = poses.true_joints_px[:, list(H36M.swap)][:, legs]
+    values = per_subject_metrics(replace(poses, joints_px=joints), H36M)
+    assert (values["flip_rate_legs"] == 1).all() and (values["flip_rate_arms"] == 0).all()
+    together = poses.true_joints_px.copy()
+    together[:, legs, 0] = 50
+    undecidable = per_subject_metrics(replace(poses, true_joints_px=together), H36M)
+    assert np.isnan(undecidable["flip_rate_legs"]).all() and (undecidable["flip_rate_arms"] == 0).all()
+
+
 def test_the_viewer_s_sides_follow_from_renaming_estimate_and_truth_each_by_its_own_layout():
     """The definition, step by step, against the short form that the code uses."""
     rng = np.random.default_rng(5)
