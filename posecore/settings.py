@@ -133,17 +133,17 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 def _explain(model: type[BaseModel], item: Any) -> str:
     location, valid_names = _follow(model, [str(part) for part in item["loc"]])
-    path = ".".join(location)
+    path = f"{'.'.join(location)}: " if location else ""  # a rule about the whole file names no field
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(location[-1], valid_names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{path}: unknown key{hint}"
+        return f"{path}unknown key{hint}"
     if item["type"] == "missing":
-        return f"{path}: missing"
+        return f"{path}missing"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     value = item["input"]
     shown = f", got {value!r}" if isinstance(value, str | int | float | bool) and "got" not in message else ""
-    return f"{path}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{path}{message[0].lower()}{message[1:]}{shown}"
 
 
 def _follow(model: type[BaseModel], location: list[str]) -> tuple[list[str], list[str]]:
@@ -151,7 +151,7 @@ def _follow(model: type[BaseModel], location: list[str]) -> tuple[list[str], lis
 
     pydantic puts the tag of a discriminated union into the path ("subject.human.clothes"); the file has no such key.
     """
-    models, path = [model], []
+    models, path, names = [model], [], list(model.model_fields)
     for part in location:
         tagged = [m for m in models if part in _tags(m)]
         if tagged and not any(part in m.model_fields for m in models):

@@ -232,6 +232,30 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    grid: Annotated[str, typer.Argument(metavar="GRID", help="Name in recipes/ablations/, or path of a YAML file.")],
+    test: Annotated[str, typer.Option(help="Labelled dataset that every run is judged on.")],
+    data: DataOption = [],  # noqa: B006
+    real: RealOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder of runs and table.", show_default="runs/ablate/GRID")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the cores.")] = 1,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="A.B=VALUE", help="Change a field of every stage's config.")
+    ] = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs; train nothing.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train the variants of a grid with several seeds each, and compare them in one table; repeat it to go on."""
+    from trainer.ablation.ablate import run_ablation
+
+    folders = _folders(None, synthetic=(data, DEFAULT_DATA), real=(real, None))
+    target = out or Path("runs/ablate") / Path(grid).stem
+    if not run_ablation(grid, folders, test, target, seeds, jobs, tuple(overrides), dry_run, device, typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Run folder, one of its step_... folders, or an exported .onnx.")],
     inputs: Annotated[

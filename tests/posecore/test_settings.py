@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posecore.errors import UserError
 from posecore.settings import find_settings, load_settings
@@ -16,6 +16,12 @@ class Outer(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     camera: Inner = Inner()
+
+    @model_validator(mode="after")
+    def _is_not_nameless(self) -> "Outer":
+        if not self.name:
+            raise ValueError("a recipe needs a name")
+        return self
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Outer:
@@ -34,6 +40,7 @@ def test_overrides_replace_values_at_their_path(tmp_path: Path) -> None:
         ("name: a\ncamera: {distnce_m: 2}", r"some\.yaml: camera\.distnce_m: unknown key; did you mean distance_m\?"),
         ("camera: {}", r"name: missing"),
         ("name: a\ncamera: {distance_m: -1}", r"camera\.distance_m: input should be greater than 0, got -1"),
+        ("name: ''", r"some\.yaml: a recipe needs a name"),
         ("- a", "expected a mapping"),
         ("name: [", "not valid YAML"),
     ],

@@ -77,6 +77,17 @@ def evaluate(
     return judge(loaded, folder, torch.device(device), max_samples) | origin
 
 
+def estimate_poses(run: str | Path, folder: str | Path, device: torch.device | str = "cpu") -> tuple[Poses, Skeleton]:
+    """A run's answers on a labelled dataset beside the truth, and the skeleton that they are in.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
+    loaded = load_model(run, device)
+    answers = _answers(loaded, folder, torch.device(device), None)
+    return blend_answers(*answers, loaded.config.model.answer_blend), loaded.skeleton
+
+
 def print_metrics(result: dict[str, Any], by: Sequence[str] = ()) -> None:
     """Show what `evaluate` returned as tables.
 
@@ -115,8 +126,24 @@ def evaluate_mean_pose(poses: Poses, skeleton: Skeleton) -> dict[str, Any]:
 def _judge_labelled(
     loaded: LoadedModel, folder: str | Path, device: torch.device, max_samples: int | None
 ) -> dict[str, Any]:
-    data, skeleton = loaded.config.data, loaded.skeleton
-    batches = evaluation_batches(folder, skeleton, data.input_size_px, BATCH_SIZE, data.crop, max_samples)
+    skeleton = loaded.skeleton
+    head, reprojected = _answers(loaded, folder, device, max_samples)
+    answer = blend_answers(head, reprojected, loaded.config.model.answer_blend)
+    return {
+        **evaluate_poses(answer, skeleton),
+        "pose_head": _only_2d(evaluate_poses(head, skeleton)),
+        "reprojected": _only_2d(evaluate_poses(reprojected, skeleton)),
+        "mean_pose": evaluate_mean_pose(answer, skeleton),
+        **break_down(answer, skeleton),
+    }
+
+
+def _answers(
+    loaded: LoadedModel, folder: str | Path, device: torch.device, max_samples: int | None
+) -> tuple[Poses, Poses]:
+    """The pose head's and the reprojected joints on a labelled dataset."""
+    data = loaded.config.data
+    batches = evaluation_batches(folder, loaded.skeleton, data.input_size_px, BATCH_SIZE, data.crop, max_samples)
     console = Console(stderr=True)
     shown = track(
         batches,
@@ -126,15 +153,7 @@ def _judge_labelled(
         transient=True,
         disable=not console.is_terminal,
     )
-    head, reprojected = collect_answers(loaded.model, shown, device)
-    answer = blend_answers(head, reprojected, loaded.config.model.answer_blend)
-    return {
-        **evaluate_poses(answer, skeleton),
-        "pose_head": _only_2d(evaluate_poses(head, skeleton)),
-        "reprojected": _only_2d(evaluate_poses(reprojected, skeleton)),
-        "mean_pose": evaluate_mean_pose(answer, skeleton),
-        **break_down(answer, skeleton),
-    }
+    return collect_answers(loaded.model, shown, device)
 
 
 def _judge_real(

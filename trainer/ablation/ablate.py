@@ -1,0 +1,112 @@
+"""A whole ablation: plan, train, judge, compare, write ablation.json and ablation.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from posecore.dataset import write_atomically
+from trainer.ablation.compare import compare, comparison_markdown, comparison_table
+from trainer.ablation.execute import Workshop, carry_out, judge
+from trainer.ablation.grid import load_grid
+from trainer.ablation.plan import Entry, levels, plan_entries
+from trainer.training.checkpoint import open_checkpoint
+from trainer.training.folders import Folders
+
+RESULT, TABLE = "ablation.json", "ablation.md"
+
+
+def run_ablation(
+    name: str,
+    folders: Folders,
+    test: str,
+    out: Path,
+    seeds: int,
+    jobs: int,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    device: str,
+    say: Callable[[str], None],
+) -> bool:
+    """Carry out a grid.
+
+    Args:
+        name: of the grid, or its path. test: labelled dataset. overrides: for every stage of every run.
+
+    Returns:
+        False if a run failed; the table is then of the variants all of whose runs came through.
+
+    Raises:
+        UserError: grid, configuration or dataset is refused, or nothing is left to compare.
+    """
+    grid = load_grid(name)
+    entries = plan_entries(grid, folders, seeds, overrides)
+    runs = [run for level in levels(entries) for run in level]
+    say(f"{grid.question} {len(grid.variants)} variants, {seeds} seeds, {len(runs)} runs in {out}")
+    if dry_run:
+        for run in runs:
+            schedule = run.config.schedule
+            limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
+            start = f", from {run.init.name}" if run.init else ""
+            say(f"  {run.name}: {schedule.steps} steps of {run.config.images_per_step} images{limit}{start}")
+        return True
+    workshop = Workshop(out, folders, jobs, device)
+    failed = carry_out(entries, workshop, say)
+    whole = [
+        variant for variant in grid.variants if not any(e.run.name in failed for e in entries if e.variant == variant)
+    ]
+    if grid.baseline not in whole or len(whole) < 2:
+        say(f"nothing to compare: {len(failed)} of {len(runs)} runs failed; mend the cause and repeat the command")
+        return False
+    judged = {
+        variant: [judge(entry.run, test, workshop) for entry in entries if entry.variant == variant]
+        for variant in whole
+    }
+    comparison = compare(judged, grid.metrics, grid.baseline)
+    budgets = {variant: [_budget(e, workshop) for e in entries if e.variant == variant] for variant in whole}
+    record = {
+        "question": grid.question,
+        "baseline": grid.baseline,
+        "test": test,
+        "num_subjects": len(judged[grid.baseline][0].groups),
+        "seeds": seeds,
+        "overrides": list(overrides),
+        "failed": failed,
+        "budgets": budgets,
+        "comparison": comparison,
+    }
+    write_atomically(out / RESULT, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    text = f"# {grid.question}\n\n{_told(record)}\n\n{comparison_markdown(grid, comparison)}"
+    write_atomically(out / TABLE, text.encode())
+    Console(width=max(Console().width, 120), soft_wrap=True).print(comparison_table(grid, comparison))
+    say(f"wrote {out / RESULT} and {out / TABLE}")
+    return not failed
+
+
+def _budget(entry: Entry, workshop: Workshop) -> dict[str, Any]:
+    """What an entry's runs took together: joint steps, the images in them, minutes of wall time."""
+    steps = images = seconds = 0
+    for run in entry.run.lineage:
+        last = open_checkpoint(workshop.run_folder(run))
+        joint = last.step - run.config.schedule.pose_head_steps
+        steps += joint
+        images += joint * run.config.images_per_step
+        seconds += last.state()["seconds"]
+    return {"seed": entry.seed, "steps": steps, "images": images, "minutes": round(seconds / 60, 1)}
+
+
+def _told(record: dict[str, Any]) -> str:
+    """Test set, seeds and budgets in a sentence or two."""
+    all_budgets = [budget for budgets in record["budgets"].values() for budget in budgets]
+    ranges = {
+        name: f"{min(b[name] for b in all_budgets)} to {max(b[name] for b in all_budgets)}"
+        for name in ("images", "minutes")
+    }
+    return (
+        f"{record['num_subjects']} subjects of {record['test']}, {record['seeds']} seeds; {ranges['images']} images "
+        f"and {ranges['minutes']} minutes a run, stages together. 95% intervals over seeds and scenes."
+    )

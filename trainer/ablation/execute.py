@@ -1,0 +1,138 @@
+"""Carrying out a plan: each run is a `trainer run` process, several at a time, what is finished is never done again.
+
+OUT/runs/NAME is a run folder, OUT/logs/NAME.log what it printed, OUT/judged/NAME-TEST.npz how it did on the test
+set, one value for each subject and metric. Stopped, or with a failed run, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posecore.dataset import write_atomically
+from posecore.errors import UserError
+from trainer.ablation.plan import Entry, PlannedRun, fingerprint, levels
+from trainer.config import dump_config
+from trainer.evaluation.evaluate import estimate_poses
+from trainer.evaluation.metrics import per_subject_metrics, with_known_joints
+from trainer.training.folders import Folders
+
+FINISHED = "finished"
+"""A file in the folder of a run that came to its end."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how runs are carried out.
+
+    Attributes:
+        out: folder of the ablation. jobs: runs at a time; they share the machine's cores. device: as for `trainer run`.
+    """
+
+    out: Path
+    folders: Folders
+    jobs: int
+    device: str
+
+    def run_folder(self, run: PlannedRun) -> Path:
+        return self.out / "runs" / run.name
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How one run did on each of N subjects of the test set.
+
+    Attributes:
+        values: metric -> [N], NaN where a subject cannot be judged by it. groups: [N] names of what is drawn together.
+    """
+
+    values: dict[str, np.ndarray]
+    groups: np.ndarray
+
+
+def carry_out(entries: Sequence[Entry], workshop: Workshop, say: Callable[[str], None]) -> list[str]:
+    """Train what is not yet trained.
+
+    Returns:
+        Names of the runs that failed; runs that would start from them are left out.
+    """
+    failed: list[str] = []
+    with ThreadPoolExecutor(workshop.jobs) as pool:
+        for runs in levels(list(entries)):
+            waiting = [run for run in runs if not (run.init and run.init.name in failed)]
+            failed += [run.name for run in runs if run not in waiting]
+            for run, problem in zip(waiting, pool.map(lambda r: _train(r, workshop, say), waiting), strict=True):
+                if problem is not None:
+                    say(f"{run.name} failed: {problem}")
+                    failed.append(run.name)
+    return failed
+
+
+def judge(run: PlannedRun, test: str, workshop: Workshop) -> Judged:
+    """A finished run on a labelled dataset, from its stored judgement if there is one."""
+    path = workshop.out / "judged" / f"{run.name}-{fingerprint(test)}.npz"
+    if path.is_file():
+        stored = np.load(path)
+        values = {name.removeprefix("metric_"): stored[name] for name in stored if name.startswith("metric_")}
+        return Judged(values, stored["groups"])
+    poses, skeleton = estimate_poses(workshop.run_folder(run), test, workshop.device)
+    poses = with_known_joints(poses)
+    judged = Judged(per_subject_metrics(poses, skeleton), np.asarray(poses.groups))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {f"metric_{name}": values for name, values in judged.values.items()}
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, groups=judged.groups, **arrays)
+    os.replace(temporary, path)
+    return judged
+
+
+def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> str | None:
+    """One run, from its beginning or its last checkpoint; what is wrong, or None."""
+    folder = workshop.run_folder(run)
+    if (folder / FINISHED).is_file():
+        return None
+    log = workshop.out / "logs" / f"{run.name}.log"
+    config = workshop.out / "configs" / f"{run.name}.yaml"
+    for parent in (log.parent, config.parent, folder.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(config, dump_config(run.config).encode())
+    command = [sys.executable, "-m", "trainer.cli", "run", run.config.stage, "--out", str(folder)]
+    command += ["--device", workshop.device]
+    if (folder / "last").is_file():
+        command += ["--resume"]
+    else:
+        command += ["--config", str(config), *_dataset_flags(workshop.folders, run.config.stage)]
+        if run.init is not None:
+            command += ["--init", str(workshop.run_folder(run.init))]
+    say(f"{run.name} begins")
+    threads = max(1, (os.cpu_count() or 1) // workshop.jobs)
+    with open(log, "ab") as output:
+        done = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+        )
+    if done.returncode != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return f"{lines[-1] if lines else f'exit code {done.returncode}'} ({log})"
+    (folder / FINISHED).touch()
+    say(f"{run.name} is trained")
+    return None
+
+
+def _dataset_flags(folders: Folders, stage: str) -> list[str]:
+    wanted = {"pretrain": ("synthetic",), "finetune": ("synthetic", "real"), "refine": ("real",)}[stage]
+    flags = []
+    for kind in wanted:
+        said = getattr(folders, kind)
+        if said is None:
+            raise UserError(f"the grid has a stage {stage}, which needs real footage: give --real")
+        flag = "--data" if kind == "synthetic" else "--real"
+        for dataset in [said] if isinstance(said, str) else said:
+            flags += [flag, dataset]
+    return flags

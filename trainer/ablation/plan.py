@@ -1,0 +1,101 @@
+"""From a grid to the runs that it takes: each run once, however many variants go through it.
+
+A run is told by everything that decides its outcome: resolved configuration, seed, the datasets' content and the run
+that it starts from. Its name ends in a hash of them, so a changed grid or dataset never takes up another's results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from posecore.dataset import read_manifest
+from trainer.ablation.grid import Grid
+from trainer.config import TrainConfig, load_config
+from trainer.data.streams import Datasets, dataset_shares
+from trainer.training.folders import Folders
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training.
+
+    Attributes:
+        name: of its folder.
+        init: the run that it starts from, or None.
+    """
+
+    name: str
+    config: TrainConfig
+    init: PlannedRun | None
+
+    @property
+    def lineage(self) -> tuple[PlannedRun, ...]:
+        """All runs from the first stage to this one."""
+        return (*(self.init.lineage if self.init else ()), self)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variant with one seed, and the last of its runs."""
+
+    variant: str
+    seed: int
+    run: PlannedRun
+
+
+def plan_entries(grid: Grid, folders: Folders, seeds: int, overrides: tuple[str, ...] = ()) -> list[Entry]:
+    """Every variant with seeds 0, 1, ...
+
+    Args:
+        overrides: "a.b=value", for every stage of every run.
+
+    Raises:
+        UserError: a configuration is not found, or refuses a field; a dataset is missing.
+    """
+    data = [fingerprint(datasets) for datasets in (folders.synthetic, folders.real) if datasets is not None]
+    names: dict[str, str] = {}  # first come, first named
+    entries = []
+    for seed in range(seeds):
+        for variant in grid.variants:
+            run = None
+            for stage in grid.stages_of(variant):
+                changes = [f"{path}={json.dumps(value)}" for path, value in stage.set.items()]
+                config = load_config(stage.config, (*changes, *overrides, f"seed={seed}"))
+                identity = _digest([config.model_dump(mode="json"), data, run.name if run else None])
+                name = names.setdefault(identity, f"{_slug(variant)}-{config.stage}-seed{seed}-{identity}")
+                run = PlannedRun(name, config, run)
+            entries.append(Entry(variant, seed, run))
+    return entries
+
+
+def levels(entries: list[Entry]) -> Iterator[list[PlannedRun]]:
+    """The runs, each once: all first stages, then all second ones, and so on."""
+    depth = max(len(entry.run.lineage) for entry in entries)
+    for level in range(depth):
+        runs = {e.run.lineage[level].name: e.run.lineage[level] for e in entries if len(e.run.lineage) > level}
+        yield list(runs.values())
+
+
+def fingerprint(datasets: Datasets) -> str:
+    """Tells datasets, with their shares, apart by content, wherever they lie.
+
+    Raises:
+        UserError: one is missing.
+    """
+    content = []
+    for folder, share in dataset_shares(datasets):
+        content.append([[shard.sha256 for shard in read_manifest(folder).shards], share])
+    return _digest(content)
+
+
+def _digest(decisive: Any) -> str:
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
