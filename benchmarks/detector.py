@@ -18,7 +18,7 @@ import mediapipe
 import numpy as np
 
 # mediapipe's landmark of each COCO keypoint
-_LANDMARKS = {
+LANDMARKS = {
     "nose": 0, "left_eye": 2, "right_eye": 5, "left_ear": 7, "right_ear": 8, "left_shoulder": 11, "right_shoulder": 12,
     "left_elbow": 13, "right_elbow": 14, "left_wrist": 15, "right_wrist": 16, "left_hip": 23, "right_hip": 24,
     "left_knee": 25, "right_knee": 26, "left_ankle": 27, "right_ankle": 28,
@@ -48,7 +48,7 @@ def main() -> None:
             continue
         found += 1
         landmarks = result.pose_landmarks.landmark
-        estimate = np.array([(landmarks[_LANDMARKS[n]].x, landmarks[_LANDMARKS[n]].y) for n in names])
+        estimate = np.array([(landmarks[LANDMARKS[n]].x, landmarks[LANDMARKS[n]].y) for n in names])
         estimate = estimate * [framed.shape[1], framed.shape[0]] - border
         error = np.linalg.norm(estimate - keypoints[:, :2], axis=1) / torso_px(names, keypoints)
         labelled = keypoints[:, 2] > 0
@@ -91,7 +91,7 @@ def report(total: int, found: int, by_joint: dict[str, list[bool]], by_level: di
     print(f"{total} people; the detector finds {found} ({found / total:.1%})")
     print(f"PCK@{_SHARE_OF_TORSO} of the torso on those: {np.mean(everything):.3f}")
     print(f"  joints labelled visible {np.mean(by_level[2]):.3f}, hidden {np.mean(by_level[1]):.3f}")
-    for name in _LANDMARKS:
+    for name in LANDMARKS:
         print(f"  {name:<15} {np.mean(by_joint[name]):.3f}")
 
 

@@ -1,4 +1,4 @@
-"""The commands of the README and of the demo script are real: each one parses, options and all."""
+"""The commands of the documents, of the recipes' heads and of the demo script are real: each parses, options and all."""
 
 import re
 import shlex
@@ -14,9 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 APPS = {"synthgen": synthgen_app, "trainer": trainer_app}
 
 
-def commands_of_readme() -> list[str]:
-    lines = [line.strip().split("  #")[0] for line in (ROOT / "README.md").read_text().splitlines()]
+def commands_of(document: Path) -> list[str]:
+    lines = [line.strip().split("  #")[0] for line in document.read_text().splitlines()]
     return [line for line in lines if re.match(r"(synthgen|trainer) [a-z]", line)]
+
+
+def commands_of_recipes() -> list[str]:
+    """Those in the comments at their heads."""
+    lines = [line for path in sorted((ROOT / "recipes").rglob("*.yaml")) for line in path.read_text().splitlines()]
+    return [found[1] for line in lines if (found := re.match(r"# {5}((?:synthgen|trainer) [^#]*)", line))]
 
 
 def commands_of_demo() -> list[str]:
@@ -27,7 +33,15 @@ def commands_of_demo() -> list[str]:
     return [command.replace('"', "").rstrip() for command in found if "$@" not in command]
 
 
-@pytest.mark.parametrize("line", [*commands_of_readme(), *commands_of_demo()])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *commands_of(ROOT / "README.md"),
+        *commands_of(ROOT / "RESULTS.md"),
+        *commands_of_recipes(),
+        *commands_of_demo(),
+    ],
+)
 def test_a_documented_command_parses(line: str) -> None:
     name, *arguments = shlex.split(line)
     command = typer.main.get_command(APPS[name])
@@ -38,7 +52,7 @@ def test_a_documented_command_parses(line: str) -> None:
 
 
 def test_the_five_uses_that_everything_is_for_are_in_the_readme() -> None:
-    documented = "\n".join(commands_of_readme())
+    documented = "\n".join(commands_of(ROOT / "README.md"))
     for use in (
         "synthgen render --recipe humans_dr.yaml",
         "synthgen render --recipe quadrupeds.yaml",
@@ -49,6 +63,7 @@ def test_the_five_uses_that_everything_is_for_are_in_the_readme() -> None:
     assert len(commands_of_demo()) >= 6
 
 
-def test_pictures_that_the_readme_shows_are_there() -> None:
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+def test_pictures_that_the_documents_show_are_there() -> None:
+    for document in ("README.md", "RESULTS.md"):
+        pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / document).read_text())
+        assert pictures and all((ROOT / picture).is_file() for picture in pictures)
