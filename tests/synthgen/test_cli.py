@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from synthgen.library import SubjectLibrary
@@ -74,6 +76,22 @@ def test_a_video_that_does_not_decode_is_one_line(tmp_path: Path) -> None:
     done = run("pack", str(tmp_path / "broken.mp4"), "--out", str(tmp_path / "real"), code=1)
     assert "broken.mp4" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "real").exists()
+
+
+def test_a_quoted_pattern_is_packed_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in (1, 2, 10):
+        cv2.imwrite(str(tmp_path / f"photo{number}.png"), rng.integers(0, 256, (40, 40 + number, 3), dtype=np.uint8))
+    (tmp_path / "broken.mp4").write_bytes(b"this is no video")
+    arguments = ["pack", str(tmp_path / "*.[mp][pn]*"), "--subjects", "frame", "--out", str(tmp_path / "real")]
+    done = run(*arguments, "--size", "32", "--quality", "80")
+    assert "3 pictures in 3 clips" in done.stdout and "not to the end: 1 files" in done.stdout
+    assert done.stderr.startswith("broken.mp4: does not decode as video") and done.stderr.count("\n") == 1
+    refused = run(*arguments, code=1)
+    assert "exists and is not an empty folder" in refused.stderr
+    strict = run(*arguments[:-1], str(tmp_path / "strict"), "--strict", code=1)
+    assert "broken.mp4: does not decode as video" in strict.stderr and strict.stderr.count("\n") == 1
+    assert not (tmp_path / "strict").exists()
 
 
 def test_a_damaged_dataset_fails_validation_with_exit_code_one(data: Path, tmp_path: Path) -> None:
