@@ -157,7 +157,7 @@ def read_video(
         rate = float(stream.average_rate or 25)
         first_s = None
         try:
-            for frame in container.decode(stream):
+            for frame in _decoded(container, stream):
                 time_s = count / rate if frame.time is None else frame.time
                 first_s = time_s if first_s is None else first_s
                 if is_wanted(count, time_s - first_s):
@@ -203,6 +203,17 @@ def shrink(image: np.ndarray, longest_px: int | None) -> np.ndarray:
     factor = longest_px / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Frames as they are stored. FFmpeg's own decoders of VP8 and VP9 leave out alpha; libvpx's do not."""
+    library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if library is None or stream.metadata.get("alpha_mode") != "1" or library not in av.codecs_available:
+        yield from container.decode(stream)
+        return
+    decoder = av.CodecContext.create(library, "r")
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
 
 
 def _upright_frame(

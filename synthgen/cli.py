@@ -258,7 +258,7 @@ def pack(
     max_subjects: Annotated[int, typer.Option(help="Moving subjects followed at a time.", min=1)] = 2,
     frame_step: Annotated[int, typer.Option(help="Take every n-th frame.", min=1)] = 1,
     frames_per_second: Annotated[
-        float | None, typer.Option(help="Take so many frames a second, by their time stamps.")
+        float | None, typer.Option(help="Of videos, take so many frames a second, by time stamps.")
     ] = None,
     stills: Annotated[bool, typer.Option("--stills", help="Pictures of a folder are not frames of one shot.")] = False,
     size_px: Annotated[int, typer.Option("--size", help="Side of the stored square pictures.", min=16)] = 160,
@@ -321,16 +321,21 @@ def pack(
         strict=strict,
         licence=licence,
     )
-    with console.status("reading") as status:
-        summary = pack_footage(
-            paths,
-            out,
-            options,
-            on_shot=lambda name, read: status.update(f"{_escape(name)}: {read} frames read"),
-            on_source=lambda source: console.print(
-                f"{source.name}: {source.frames_read} frames read, {source.frames_kept} pictures kept", markup=False
-            ),
-        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as gentle as Ctrl-C
+    try:
+        with console.status("reading") as status:
+            summary = pack_footage(
+                paths,
+                out,
+                options,
+                on_shot=lambda name, read: status.update(f"{_escape(name)}: {read} frames read"),
+                on_source=lambda source: console.print(
+                    f"{source.name}: {source.frames_read} frames read, {source.frames_kept} pictures kept", markup=False
+                ),
+            )
+    except KeyboardInterrupt:
+        error_console.print(f"stopped; {out} was not written", markup=False)
+        raise typer.Exit(130) from None
     for one in summary.damaged:
         after = f", its first {one.frames_read} frames were read" if one.frames_read else ", left out"
         error_console.print(f"{one.name}: {one.reason}{after}", markup=False)

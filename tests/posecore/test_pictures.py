@@ -2,6 +2,7 @@
 
 import io
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -65,6 +66,30 @@ def test_only_wanted_frames_of_a_video_are_yielded_and_each_says_its_scale(tmp_p
     frames = list(read_video(path, "a", longest_px=60, is_wanted=lambda frame, time_s: frame % 4 == 0))
     assert [(frame.frame, frame.name) for frame in frames] == [(0, "a#000000"), (4, "a#000004"), (8, "a#000008")]
     assert all(frame.image.shape == (30, 60, 3) and frame.scale == 4 for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "pixels"), [("libvpx-vp9", "a.webm", "yuva420p"), ("qtrle", "a.mov", "argb")]
+)
+def test_a_video_s_alpha_is_read_in_the_formats_that_films_are_cut_out_in(codec, name, pixels, tmp_path):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build has no {codec}")
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, pixels
+        for number in range(5):
+            image = np.full((120, 160, 4), 90, np.uint8)
+            image[..., 3] = 0
+            image[20:80, 40 + 10 * number : 100 + 10 * number] = (200, 20, 60, 255)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba").reformat(format=pixels)))
+        container.mux(stream.encode())
+    frames = list(read_video(tmp_path / name, "a"))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(5) / 25, atol=1e-3)
+    for number, frame in enumerate(frames):
+        opaque = np.zeros((120, 160), bool)
+        opaque[20:80, 40 + 10 * number : 100 + 10 * number] = True
+        assert ((frame.alpha > 127) != opaque).mean() < 0.01
+        assert np.abs(frame.image[~opaque].astype(int) - 128).mean() < 3
 
 
 def test_a_video_that_breaks_off_gives_the_frames_before_and_then_says_why(tmp_path, write_video):

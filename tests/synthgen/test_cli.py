@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from synthgen.library import SubjectLibrary
+from tests.rooms import walking
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -92,6 +94,30 @@ def test_a_quoted_pattern_is_packed_and_what_cannot_be_read_is_named(tmp_path: P
     strict = run(*arguments[:-1], str(tmp_path / "strict"), "--strict", code=1)
     assert "broken.mp4: does not decode as video" in strict.stderr and strict.stderr.count("\n") == 1
     assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_packing_leaves_nothing_half_written(
+    tmp_path: Path, write_video: Callable[..., Path], stop: signal.Signals
+) -> None:
+    video = write_video(tmp_path / "walk.mp4", 12 * walking(40), rate=25)
+    command = [sys.executable, "-m", "synthgen", "pack", str(video), "--out", str(tmp_path / "out" / "real")]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/.real.*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors == f"stopped; {tmp_path / 'out' / 'real'} was not written\n"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_dataset_fails_validation_with_exit_code_one(data: Path, tmp_path: Path) -> None:
