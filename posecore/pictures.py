@@ -8,6 +8,7 @@ and keypoints count in these pixels. A video's frames keep their number and time
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,15 @@ class Picture:
     labelled: tuple[Subject, ...] | None = None
     scale: float = 1.0
     is_damaged: bool = False
+
+
+def natural_order(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
+    """A key that sorts digits as numbers: frame2.png before frame10.png."""
+    parts = [
+        [(0, int(run)) if run.isdecimal() else (1, run) for run in re.split(r"(\d+)", part) if run]
+        for part in path.parts
+    ]
+    return parts, str(path)
 
 
 def read_image(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -173,7 +183,7 @@ def read_video(
                         is_damaged=frame.is_corrupt,
                     )
                 count += 1
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, EOFError) as error:
             reason = f"does not decode as video after {count} frames ({_words(error)})"
             raise UnreadableError(path, reason, "convert it") from None
     if not count:
@@ -206,14 +216,22 @@ def shrink(image: np.ndarray, longest_px: int | None) -> np.ndarray:
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames as they are stored. FFmpeg's own decoders of VP8 and VP9 leave out alpha; libvpx's do not."""
+    """Frames as they are stored.
+
+    Raises:
+        EOFError: the file ends within a packet; the decoder alone makes do with that.
+    """
+    # FFmpeg's own decoders of VP8 and VP9 leave out alpha; libvpx's do not.
     library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    if library is None or stream.metadata.get("alpha_mode") != "1" or library not in av.codecs_available:
-        yield from container.decode(stream)
-        return
-    decoder = av.CodecContext.create(library, "r")
+    has_hidden_alpha = stream.metadata.get("alpha_mode") == "1" and library in av.codecs_available
+    decoder = av.CodecContext.create(library, "r") if has_hidden_alpha else stream
+    is_cut = False
     for packet in container.demux(stream):
+        if packet.size:  # the last packet is empty: it flushes the decoder
+            is_cut = packet.is_corrupt
         yield from decoder.decode(packet)
+    if is_cut:
+        raise EOFError("the file is cut short")
 
 
 def _upright_frame(
@@ -234,7 +252,7 @@ def _upright_frame(
     return image, alpha, 1 / factor
 
 
-def _words(error: av.error.FFmpegError) -> str:
+def _words(error: av.error.FFmpegError | EOFError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 

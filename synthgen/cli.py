@@ -337,8 +337,8 @@ def pack(
         error_console.print(f"stopped; {out} was not written", markup=False)
         raise typer.Exit(130) from None
     for one in summary.damaged:
-        after = f", its first {one.frames_read} frames were read" if one.frames_read else ", left out"
-        error_console.print(f"{one.name}: {one.reason}{after}", markup=False)
+        consequence = "the frames before were read" if one.frames_read else "left out"
+        error_console.print(f"{one.name}: {one.reason}; {consequence}", markup=False)
     rejects = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none"
     console.print(
         f"{out}: {summary.frames_kept} pictures in {summary.clips} clips; frames left out: {rejects}", markup=False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from posecore.pictures import (
     VIDEO_SUFFIXES,
     Picture,
     UnreadableError,
+    natural_order,
     read_image,
     read_video,
     shrink,
@@ -68,7 +68,7 @@ def find_footage(inputs: Sequence[str | Path]) -> list[Footage]:
     groups: dict[Path, list[Path]] = {}
     for path in files.values():
         groups.setdefault(path.parent.resolve() if _is_picture(path) else path, []).append(path)
-    in_order = [sorted(paths, key=_natural) for paths in groups.values()]
+    in_order = [sorted(paths, key=natural_order) for paths in groups.values()]
     picture_names = iter(_names([path for paths in in_order for path in paths if _is_picture(path)]))
     return [
         Footage(name, tuple(paths), tuple(next(picture_names) for path in paths if _is_picture(path)))
@@ -118,7 +118,7 @@ def _files_of(given: Path) -> Iterator[Path]:
             raise UserError(f"{given}: unknown type {given.suffix!r}; known are {_known_suffixes()}")
         yield given
     elif glob.has_magic(str(given)):
-        matches = sorted(map(Path, glob.glob(str(given), recursive=True)), key=_natural)
+        matches = sorted(map(Path, glob.glob(str(given), recursive=True)), key=natural_order)
         files = [path for path in matches if path.is_file() and _is_known(path)]
         folders = [path for path in matches if path.is_dir() and not (path / MANIFEST_NAME).exists()]
         inside = files + [path for folder in folders for path in _files_in(folder, set())]
@@ -134,7 +134,7 @@ def _files_in(folder: Path, entered: set[Path]) -> Iterator[Path]:
     if folder.resolve() in entered or (folder / MANIFEST_NAME).exists():
         return
     entered.add(folder.resolve())
-    entries = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    entries = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_order)
     yield from (path for path in entries if path.is_file() and _is_video(path))
     yield from (path for path in entries if path.is_file() and _is_picture(path))
     for inner in entries:
@@ -153,15 +153,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
             "/".join(path.parts[-depth:]) if counts[name] > 1 else name for path, name in zip(paths, names, strict=True)
         ]
     return names
-
-
-def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
-    """Sorts digits as numbers: frame2 before frame10."""
-    parts = [
-        [(0, int(run)) if run.isdecimal() else (1, run) for run in re.split(r"(\d+)", part) if run]
-        for part in path.parts
-    ]
-    return parts, str(path)
 
 
 def _by_step(step: int) -> Callable[[int, float], bool]:

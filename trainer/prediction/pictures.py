@@ -21,6 +21,7 @@ from posecore.pictures import (
     VIDEO_SUFFIXES,
     Picture,
     Subject,
+    natural_order,
     open_video,
     read_image,
     read_video,
@@ -74,7 +75,8 @@ def find_sources(inputs: Sequence[str | Path], stills_rate: float | None = None)
         if "://" in str(given) or (path / MANIFEST_NAME).is_file():
             sources.append(PackedDataset(str(given)))
         elif path.is_dir():
-            inside = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+            shown = (entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+            inside = sorted(shown, key=natural_order)
             videos = [entry for entry in inside if entry.suffix.lower() in VIDEO_SUFFIXES]
             stills = [entry for entry in inside if entry.suffix.lower() in IMAGE_SUFFIXES]
             if not videos and not stills:

@@ -165,11 +165,14 @@ def test_a_video_that_breaks_off_keeps_the_frames_before(broken_off, tmp_path):
         pack([broken_off], tmp_path / "strict", PackOptions(min_subject_px=32, strict=True))
 
 
-def test_frames_that_the_decoder_had_to_guess_are_left_out(write_video, tmp_path):
+def test_a_video_that_was_cut_short_is_named_and_the_frame_that_the_decoder_guessed_is_left_out(write_video, tmp_path):
     content = write_video(tmp_path / "cut.avi", walking(), rate=25).read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) * 6 // 10])
     summary = pack([tmp_path / "cut.avi"], tmp_path / "out", PackOptions(min_subject_px=32))
     assert summary.rejects["damaged"] == 1
+    assert [one.reason for one in summary.damaged] == [
+        f"does not decode as video after {summary.frames_read} frames (the file is cut short)"
+    ]
 
 
 @pytest.mark.parametrize("moment", ["while it reads", "at its end"])

@@ -78,6 +78,16 @@ def test_stills_stand_alone_unless_they_have_a_rate(tmp_path):
     assert frame_rate(find_sources([tmp_path], stills_rate=8)) == 8
 
 
+def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"frame{number}.png"), marked())
+    assert [picture.name for picture in read_all([tmp_path], stills_rate=8)] == [
+        "frame1.png",
+        "frame2.png",
+        "frame10.png",
+    ]
+
+
 def test_files_of_one_name_go_by_their_path(tmp_path, monkeypatch):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
