@@ -241,48 +241,111 @@ def validate(data: Annotated[str, typer.Argument(help="Dataset folder or URL.")]
 def pack(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Videos, pictures, folders of them, or asset:ID, asset:ID/FILE (asset:video/people)."),
+        typer.Argument(
+            help="Videos, pictures, folders, quoted patterns ('clips/**/*.mp4'), or asset:ID, asset:ID/FILE "
+            "(asset:video/people)."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/real"),
-    subjects: Annotated[str, typer.Option(help="motion, frame, or boxes.")] = "motion",
-    boxes: Annotated[Path | None, typer.Option(help="JSON file of boxes, for --subjects boxes.")] = None,
-    size_px: Annotated[int, typer.Option("--size", help="Side of the stored square pictures.", min=16)] = 160,
+    subjects: Annotated[
+        str | None, typer.Option(help="motion, boxes, alpha or frame; boxes if --boxes is given, else motion.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="File of boxes: COCO detections, csv, or JSON by video or picture.")
+    ] = None,
+    min_box_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
+    box_category: Annotated[int | None, typer.Option(help="Take only COCO detections of this category.")] = None,
+    max_subjects: Annotated[int, typer.Option(help="Moving subjects followed at a time.", min=1)] = 2,
     frame_step: Annotated[int, typer.Option(help="Take every n-th frame.", min=1)] = 1,
-    max_subjects: Annotated[int, typer.Option(help="Subjects followed at a time.", min=1)] = 2,
+    frames_per_second: Annotated[
+        float | None, typer.Option(help="Of videos, take so many frames a second, by time stamps.")
+    ] = None,
+    stills: Annotated[bool, typer.Option("--stills", help="Pictures of a folder are not frames of one shot.")] = False,
+    size_px: Annotated[int, typer.Option("--size", help="Side of the stored square pictures.", min=16)] = 160,
+    quality: Annotated[int, typer.Option(help="Of the stored JPEGs.", min=1, max=100)] = 92,
+    clip_frames: Annotated[int, typer.Option(help="Longest clip.", min=2, max=99)] = 32,
+    min_clip_frames: Annotated[int, typer.Option(help="Shortest clip.", min=2, max=99)] = 6,
+    margin: Annotated[float, typer.Option(help="Side of the square by that of the box.", min=1, max=4)] = 1.1,
+    min_subject_px: Annotated[
+        int, typer.Option("--min-subject", help="Leave out subjects whose square is smaller in the source.", min=1)
+    ] = 64,
+    working_size_px: Annotated[
+        int,
+        typer.Option("--working-size", help="Frames are shrunk to this longer side; more is more memory.", min=64),
+    ] = 960,
+    frames_per_shard: Annotated[int, typer.Option(help="Close a shard beyond this.", min=1)] = 512,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at a file that cannot be read.")] = False,
     licence: Annotated[str, typer.Option(help="Of the footage; kept in dataset.json.")] = "",
 ) -> None:
     """Pack real, unlabelled video or photos into shards for finetuning."""
+    from typing import get_args
+
     from synthgen import catalog
-    from synthgen.console import console
-    from synthgen.footage.pack import PackOptions
+    from synthgen.console import console, error_console
+    from synthgen.footage.options import PackOptions, Subjects
     from synthgen.footage.pack import pack as pack_footage
 
-    paths = []
+    paths, licences = [], []
     for given in inputs:
         if given.startswith("asset:"):
             kind, _, rest = given.removeprefix("asset:").partition("/")
             name, _, file = rest.partition("/")
             asset_id = f"{kind}/{name}"
             paths.append(catalog.fetch(asset_id, _show_setup()) / file)
-            licence = licence or catalog.catalog().asset(asset_id).licence
+            licences.append(catalog.catalog().asset(asset_id).licence)
         else:
             paths.append(Path(given))
-    if subjects not in ("motion", "frame", "boxes"):
-        raise typer.BadParameter(f"{subjects!r} is not one of motion, frame, boxes", param_hint="--subjects")
+            licences.append("")
+    if not licence and all(licences):
+        licence = ", ".join(dict.fromkeys(licences))
+    subjects = subjects or ("motion" if boxes is None else "boxes")
+    if subjects not in get_args(Subjects):
+        raise typer.BadParameter(f"{subjects!r} is not one of {', '.join(get_args(Subjects))}", param_hint="--subjects")
     options = PackOptions(
-        size_px=size_px,
         subjects=subjects,
         boxes=boxes,
-        frame_step=frame_step,
+        min_box_score=min_box_score,
+        box_category=box_category,
         max_subjects=max_subjects,
+        frame_step=frame_step,
+        frames_per_second=frames_per_second,
+        stills=stills,
+        size_px=size_px,
+        quality=quality,
+        clip_frames=clip_frames,
+        min_clip_frames=min_clip_frames,
+        margin=margin,
+        min_subject_px=min_subject_px,
+        working_size_px=working_size_px,
+        frames_per_shard=frames_per_shard,
+        strict=strict,
         licence=licence,
     )
-    summary = pack_footage(
-        paths, out, options, lambda name, read, kept: console.print(f"{name}: {read} frames read, {kept} pictures kept")
-    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as gentle as Ctrl-C
+    try:
+        with console.status("reading") as status:
+            summary = pack_footage(
+                paths,
+                out,
+                options,
+                on_shot=lambda name, read: status.update(f"{_escape(name)}: {read} frames read"),
+                on_source=lambda source: console.print(
+                    f"{source.name}: {source.frames_read} frames read, {source.frames_kept} pictures kept", markup=False
+                ),
+            )
+    except KeyboardInterrupt:
+        error_console.print(f"stopped; {out} was not written", markup=False)
+        raise typer.Exit(130) from None
+    for one in summary.damaged:
+        consequence = "the frames before were read" if one.frames_read else "left out"
+        error_console.print(f"{one.name}: {one.reason}; {consequence}", markup=False)
     rejects = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.rejects.items())) or "none"
-    console.print(f"{out}: {summary.frames_kept} pictures in {summary.clips} clips; left out: {rejects}")
-    console.print(f"look at {summary.preview}")
+    console.print(
+        f"{out}: {summary.frames_kept} pictures in {summary.clips} clips; frames left out: {rejects}", markup=False
+    )
+    if summary.damaged:
+        console.print(f"not read, or not to the end: {len(summary.damaged)} files; dataset.json names them")
+    console.print(f"look at {summary.preview}", markup=False)
 
 
 @app.command()

@@ -38,11 +38,12 @@ class SteadyPart:
     origin: tuple[float, float]
 
 
-def camera_path(pictures: np.ndarray) -> np.ndarray | None:
+def camera_path(pictures: np.ndarray, subjects: np.ndarray | None = None) -> np.ndarray | None:
     """How the camera moves through a shot.
 
     Args:
         pictures: uint8 [T, H, W, 3], small (about 320 px).
+        subjects: bool [T, H, W], where corners say nothing about the ground; None: not known.
 
     Returns:
         [T, 2, 3] maps from each picture's pixels to those of the first; None if the camera stands still, or if its
@@ -51,12 +52,13 @@ def camera_path(pictures: np.ndarray) -> np.ndarray | None:
     greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
     height, width = greys[0].shape
     checked = np.linspace(0, len(greys) - 1, min(len(greys), _CHECKED_PAIRS)).round().astype(int)[1:]
-    direct = [_similarity(greys[0], greys[index]) for index in checked]
+    grounds = [None] * len(greys) if subjects is None else [np.uint8(255) * ~mask for mask in subjects]
+    direct = [_similarity(greys[0], greys[index], grounds[0]) for index in checked]
     if all(motion is not None and _travel(motion, width, height) < _STILL_PX for motion in direct):
         return None
     path = [np.eye(2, 3)]
-    for before, after in itertools.pairwise(greys):
-        motion = _similarity(before, after)
+    for (before, after), ground in zip(itertools.pairwise(greys), grounds, strict=False):
+        motion = _similarity(before, after, ground)
         if motion is None:
             return None
         path.append(_compose(path[-1], cv2.invertAffineTransform(motion)))
@@ -108,9 +110,13 @@ def reach_on_canvas(shape: tuple[int, ...], to_canvas: np.ndarray, canvas: tuple
     return cv2.warpAffine(whole, to_canvas, canvas, flags=cv2.INTER_NEAREST, borderValue=0) > 0
 
 
-def _similarity(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
-    """[2, 3] motion of the ground from one grey picture to another; None if too few corners agree on one."""
-    corners = cv2.goodFeaturesToTrack(before, 300, 0.01, 5)
+def _similarity(before: np.ndarray, after: np.ndarray, ground: np.ndarray | None) -> np.ndarray | None:
+    """[2, 3] motion of the ground from one grey picture to another; None if too few corners agree on one.
+
+    Args:
+        ground: uint8 [H, W], above 0 where corners are looked for in the first; None: everywhere.
+    """
+    corners = cv2.goodFeaturesToTrack(before, 300, 0.01, 5, mask=ground)
     if corners is None or len(corners) < _MIN_CORNERS:
         return None
     moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)

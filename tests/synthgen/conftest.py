@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from synthgen import catalog
-from synthgen.footage.pack import PackOptions, pack
+from synthgen.footage.options import PackOptions
+from synthgen.footage.pack import pack
 from synthgen.generate import render_dataset
 from synthgen.library import SubjectLibrary
 from synthgen.recipe import load_recipe

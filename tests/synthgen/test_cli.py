@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from synthgen.library import SubjectLibrary
+from tests.rooms import walking
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -74,6 +78,46 @@ def test_a_video_that_does_not_decode_is_one_line(tmp_path: Path) -> None:
     done = run("pack", str(tmp_path / "broken.mp4"), "--out", str(tmp_path / "real"), code=1)
     assert "broken.mp4" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "real").exists()
+
+
+def test_a_quoted_pattern_is_packed_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in (1, 2, 10):
+        cv2.imwrite(str(tmp_path / f"photo{number}.png"), rng.integers(0, 256, (40, 40 + number, 3), dtype=np.uint8))
+    (tmp_path / "broken.mp4").write_bytes(b"this is no video")
+    arguments = ["pack", str(tmp_path / "*.[mp][pn]*"), "--subjects", "frame", "--out", str(tmp_path / "real")]
+    done = run(*arguments, "--size", "32", "--quality", "80")
+    assert "3 pictures in 3 clips" in done.stdout and "not to the end: 1 files" in done.stdout
+    assert done.stderr.startswith("broken.mp4: does not decode as video") and done.stderr.count("\n") == 1
+    refused = run(*arguments, code=1)
+    assert "exists and is not an empty folder" in refused.stderr
+    strict = run(*arguments[:-1], str(tmp_path / "strict"), "--strict", code=1)
+    assert "broken.mp4: does not decode as video" in strict.stderr and strict.stderr.count("\n") == 1
+    assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_packing_leaves_nothing_half_written(
+    tmp_path: Path, write_video: Callable[..., Path], stop: signal.Signals
+) -> None:
+    video = write_video(tmp_path / "walk.mp4", 12 * walking(40), rate=25)
+    command = [sys.executable, "-m", "synthgen", "pack", str(video), "--out", str(tmp_path / "out" / "real")]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/.real.*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors == f"stopped; {tmp_path / 'out' / 'real'} was not written\n"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_dataset_fails_validation_with_exit_code_one(data: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from posecore.errors import UserError
 from posecore.motion import Track, find_moving_subjects, intersection_over_union
-from trainer.prediction.pictures import PackedDataset, Picture, Source, Stills, Subject, read_pictures
+from posecore.pictures import Picture, Subject
+from trainer.prediction.pictures import PackedDataset, Source, Stills, read_pictures
 from trainer.prediction.smoothing import fit_locally
 
 _TRACKING_SIZE_PX = 320
@@ -61,7 +62,7 @@ def find_motion_boxes(sources: Sequence[Source], on_picture: Callable[[], None] 
 
 
 class MotionBoxes:
-    """Moving subjects by picture; a finder (`trainer.prediction.boxes`)."""
+    """Moving subjects by picture; a finder (`posecore.boxes`)."""
 
     def __init__(self, shares: dict[str, list[Subject]]) -> None:
         self._shares = shares  # boxes as shares of the picture's sides, by its name

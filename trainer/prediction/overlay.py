@@ -17,8 +17,8 @@ import numpy as np
 from posecore.codec import encode_image
 from posecore.errors import UserError
 from posecore.overlay import BOX_COLOUR, contact_sheet, draw_skeleton
+from posecore.pictures import VIDEO_SUFFIXES, Picture
 from posecore.skeleton import load_skeleton
-from trainer.prediction.pictures import VIDEO_SUFFIXES, Picture
 from trainer.prediction.predictor import Prediction
 
 Drawn = tuple[Picture, Sequence[Prediction]]

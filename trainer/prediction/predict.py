@@ -18,24 +18,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from posecore.box_files import MIN_SCORE, BoxFile, read_box_file
+from posecore.boxes import Finder, IdKeeper, from_alpha, inside_picture, whole_picture
 from posecore.errors import UserError
+from posecore.pictures import Picture, Subject
 from posecore.skeleton import load_skeleton
-from trainer.prediction.box_files import MIN_SCORE, BoxFile, read_box_file
-from trainer.prediction.boxes import Finder, IdKeeper, from_alpha, inside_picture, whole_picture
 from trainer.prediction.bvh import at_even_rate, write_bvh
 from trainer.prediction.formats import Seen, by_clip, write_coco, write_dlc, write_json, write_table
 from trainer.prediction.motion_boxes import find_motion_boxes
 from trainer.prediction.overlay import check_overlay, write_overlay
-from trainer.prediction.pictures import (
-    Picture,
-    Source,
-    Subject,
-    find_sources,
-    frame_rate,
-    num_clips,
-    num_pictures,
-    read_pictures,
-)
+from trainer.prediction.pictures import Source, find_sources, frame_rate, num_clips, num_pictures, read_pictures
 from trainer.prediction.predictor import PosePredictor, Prediction, skeleton_weights
 from trainer.prediction.smoothing import smooth
 
@@ -102,8 +94,8 @@ def predict_files(
     Args:
         checkpoint: run folder, one of its step_... folders, or an exported .onnx file.
         inputs: pictures, videos, folders of them, packed datasets.
-        boxes: a file (`box_files`), "alpha", "motion" or "frame"; None: a labelled dataset's own, else the whole
-            picture.
+        boxes: a file (`posecore.box_files`), "alpha", "motion" or "frame"; None: a labelled dataset's own, else the
+            whole picture.
         skeleton: joints to answer in; BVH keeps the trained ones.
         smooth_s: window of the smoothing over time, or None.
         flip_test: mean with the prediction on the mirrored crop.

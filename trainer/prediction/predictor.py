@@ -16,12 +16,12 @@ from typing import Any, overload
 import numpy as np
 
 from posecore.errors import UserError
+from posecore.pictures import Picture, Subject, read_image, to_rgb
 from posecore.skeleton import Skeleton, joint_map, load_skeleton
 from posecore.transforms import matrix_from_rotation_6d, rotation_6d_from_matrix
 from trainer.data.augment import Warp, centre_warp, warp_image
 from trainer.data.config import CropConfig
 from trainer.prediction.networks import Network, NetworkOutput, open_network
-from trainer.prediction.pictures import Picture, Subject, read_image, to_rgb
 
 Image = np.ndarray | str | Path
 Box = Sequence[float] | np.ndarray
@@ -184,7 +184,7 @@ class PosePredictor:
 
         Args:
             pairs: pictures (`trainer.prediction.pictures.read_pictures`) with their subjects
-                (`trainer.prediction.boxes`).
+                (`posecore.boxes`).
         """
         waiting: list[tuple[Picture, list[tuple[Subject, Warp]]]] = []
         crops: list[np.ndarray] = []

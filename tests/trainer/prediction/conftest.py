@@ -1,10 +1,7 @@
 """Pictures, videos and predictions that the tests of prediction share."""
 
-from collections.abc import Callable, Sequence
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Callable
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -24,38 +21,6 @@ def photo() -> np.ndarray:
     """[180, 240, 3] uint8, blotches of many sizes."""
     coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     return cv2.resize(coarse, (240, 180), interpolation=cv2.INTER_CUBIC)
-
-
-@pytest.fixture(scope="session")
-def write_video() -> Callable[..., Path]:
-    """`write_video(path, images, times_ms=None, rate=10, aspect=None)`: every frame at its own time."""
-
-    def write(
-        path: Path,
-        images: Sequence[np.ndarray],
-        times_ms: Sequence[int] | None = None,
-        rate: int = 10,
-        aspect: Fraction | None = None,
-        codec: str = "mpeg4",
-    ) -> Path:
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=rate)
-            has_alpha = images[0].shape[2] == 4
-            stream.width, stream.height = images[0].shape[1], images[0].shape[0]
-            stream.pix_fmt = "rgba" if has_alpha else "yuv420p"
-            stream.codec_context.time_base = Fraction(1, 1000)
-            stream.bit_rate = 4_000_000
-            if aspect is not None:
-                stream.codec_context.sample_aspect_ratio = aspect
-            for index, image in enumerate(images):
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if has_alpha else "rgb24")
-                frame.pts = times_ms[index] if times_ms is not None else round(1000 * index / rate)
-                frame.time_base = Fraction(1, 1000)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-        return path
-
-    return write
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pytest
 
 from posecore.errors import UserError
 from posecore.overlay import SIDE_COLOURS
+from posecore.pictures import Picture
 from posecore.skeleton import load_skeleton
 from trainer.prediction.overlay import draw_predictions, write_overlay
-from trainer.prediction.pictures import Picture
 
 H36M = load_skeleton("h36m17")
 

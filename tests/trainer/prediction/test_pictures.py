@@ -1,18 +1,18 @@
 """Pictures as they are meant to be seen, whatever their file says, with names, frames and times to rely on."""
 
-import io
 import struct
 from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from posecore.codec import encode
 from posecore.errors import UserError
+from posecore.pictures import read_image
 from posecore.skeleton import load_skeleton
-from trainer.prediction.pictures import find_sources, frame_rate, num_pictures, read_image, read_pictures, to_rgb
+from trainer.prediction.pictures import find_sources, frame_rate, num_pictures, read_pictures
 
 
 def marked(width: int = 60, height: int = 40) -> np.ndarray:
@@ -26,47 +26,6 @@ def marked(width: int = 60, height: int = 40) -> np.ndarray:
 
 def read_all(inputs, **options):
     return [picture for source in find_sources(inputs, **options) for picture in read_pictures(source)]
-
-
-@pytest.mark.parametrize("form", ["jpeg", "png", "webp", "tiff"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_once_in_every_format(tmp_path, form, orientation):
-    stored = Image.fromarray(marked())
-    exif = stored.getexif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"a.{form}"
-    stored.save(path, form, exif=exif, **({"lossless": True} if form == "webp" else {}))
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
-        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    found, alpha = read_image(path)
-    assert alpha is None
-    assert found.shape == expected.shape
-    assert np.abs(found.astype(int) - expected).mean() < 3
-
-
-def test_depth_grey_palette_and_alpha_become_8_bit_rgb(tmp_path):
-    image = marked()
-    deep = (image.astype(np.uint16) * 257)[..., ::-1]
-    cv2.imwrite(str(tmp_path / "deep.png"), deep)
-    assert np.array_equal(read_image(tmp_path / "deep.png")[0], image)
-    cv2.imwrite(str(tmp_path / "grey.png"), deep[..., 2])
-    assert np.array_equal(read_image(tmp_path / "grey.png")[0], np.repeat(image[..., :1], 3, axis=2))
-    Image.fromarray(image).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
-    assert np.abs(read_image(tmp_path / "palette.png")[0].astype(int) - image).max() < 4
-
-    opacity = np.zeros(image.shape[:2], np.uint8)
-    opacity[10:30, 20:50] = 255
-    Image.fromarray(np.dstack([image, opacity])).save(tmp_path / "cut.png")
-    found, alpha = read_image(tmp_path / "cut.png")
-    assert np.array_equal(alpha, opacity)
-    assert np.array_equal(found[10:30, 20:50], image[10:30, 20:50])
-    assert (found[:10] == 128).all()  # what lies under full transparency is nobody's colour
-
-
-def test_halves_of_alpha_mix_with_grey():
-    image, alpha = to_rgb(np.full((2, 2, 4), (200, 100, 0, 51), np.uint8))
-    assert alpha[0, 0] == 51
-    assert image[0, 0].tolist() == [142, 122, 102]
 
 
 def test_videos_are_upright_with_square_pixels_and_their_own_times(tmp_path, write_video):
@@ -117,6 +76,16 @@ def test_stills_stand_alone_unless_they_have_a_rate(tmp_path):
     assert [(picture.name, picture.frame) for picture in given] == [("b.png", 0), ("a.jpg", 1)]
     assert frame_rate(find_sources([tmp_path])) is None
     assert frame_rate(find_sources([tmp_path], stills_rate=8)) == 8
+
+
+def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"frame{number}.png"), marked())
+    assert [picture.name for picture in read_all([tmp_path], stills_rate=8)] == [
+        "frame1.png",
+        "frame2.png",
+        "frame10.png",
+    ]
 
 
 def test_files_of_one_name_go_by_their_path(tmp_path, monkeypatch):

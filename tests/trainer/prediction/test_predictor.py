@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from posecore.errors import UserError
+from posecore.pictures import Picture, Subject
 from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotation_6d
 from trainer.prediction.networks import NetworkOutput
-from trainer.prediction.pictures import Picture, Subject
 from trainer.prediction.predictor import PosePredictor, mean_of, mirror
 
 

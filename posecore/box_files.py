@@ -8,8 +8,8 @@
                                                            where there is one input
 
 Pictures go by their name or by the last part of a path; COCO's image ids without names are a picture's number (7 for
-000007.jpg) or a clip's frame. A picture that the file does not name has no subject. Boxes are in pixels, from the
-outer corner of the top-left one, as COCO's are.
+000007.jpg), else the frame of a clip. A picture that the file does not name has no subject. Boxes are in pixels, from
+the outer corner of the top-left one, as COCO's are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from posecore.errors import UserError
-from trainer.prediction.pictures import Picture, Subject
+from posecore.pictures import IMAGE_SUFFIXES, Picture, Subject
 
 MIN_SCORE = 0.3
 """Detections below this score are left out unless the user says otherwise; MMPose's demos use the same."""
@@ -75,7 +75,7 @@ def read_box_file(path: Path, min_score: float = MIN_SCORE, category: int | None
 
 @dataclass(frozen=True)
 class BoxFile:
-    """The boxes of a file; a finder (`trainer.prediction.boxes`).
+    """The boxes of a file; a finder (`posecore.boxes`).
 
     Attributes:
         by_picture: subjects by the name of a picture, or of a clip for all its frames.
@@ -103,11 +103,16 @@ class BoxFile:
         if None in self.by_frame:
             return self.by_frame[None].get(picture.frame, [])
         if self.by_number:
-            stem = PurePosixPath(picture.name).stem
-            is_alone = picture.clip == picture.name
-            number = (int(stem) if stem.isdecimal() else None) if is_alone else picture.frame
-            return self.by_number.get(number, [])
+            return self.by_number.get(_number(picture), [])
         return []
+
+    def within_keyframes(self, picture: Picture) -> bool:
+        """False before the first and after the last of several keyframes, where the box is only held."""
+        for name in (picture.clip, _last(picture.clip)):
+            if name in self.keyframes:
+                known = self.keyframes[name]
+                return len(known) == 1 or min(known) <= picture.frame <= max(known)
+        return True
 
     def subjects(self) -> list[Subject]:
         """Every box of the file."""
@@ -242,6 +247,14 @@ def _with_last(table: dict) -> dict:
 
 def _last(name: str) -> str:
     return PurePosixPath(name).name
+
+
+def _number(picture: Picture) -> int | None:
+    """What COCO would call the picture: the number that is its file's name, else its place in its clip."""
+    name = PurePosixPath(picture.name)
+    if name.suffix.lower() in IMAGE_SUFFIXES and name.stem.isdecimal():
+        return int(name.stem)
+    return None if picture.clip == picture.name else picture.frame
 
 
 def _interpolated(keyframes: dict[int, Subject], frame: int) -> Subject:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from posecore.boxes import IdKeeper, from_alpha, inside_picture, whole_picture
 from posecore.errors import UserError
-from trainer.prediction.boxes import IdKeeper, from_alpha, inside_picture, whole_picture
-from trainer.prediction.pictures import Picture, Subject
+from posecore.pictures import Picture, Subject
 
 BLANK = np.zeros((100, 200, 3), np.uint8)
 

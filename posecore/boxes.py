@@ -15,8 +15,8 @@ import numpy as np
 
 from posecore.errors import UserError
 from posecore.motion import intersection_over_union
+from posecore.pictures import Picture, Subject
 from posecore.sample import tight_box
-from trainer.prediction.pictures import Picture, Subject
 
 Finder = Callable[[Picture], list[Subject]]
 
@@ -36,7 +36,7 @@ def from_alpha(picture: Picture) -> list[Subject]:
         UserError: the picture has no alpha channel.
     """
     if picture.alpha is None:
-        raise UserError(f"{picture.name}: has no alpha channel to take a box from; choose other --boxes")
+        raise UserError(f"{picture.name}: has no alpha channel to take a box from; find its subject in another way")
     opaque = picture.alpha > 127
     return [Subject(tuple(tight_box(opaque).tolist()), 1)] if opaque.any() else []
 
