@@ -1,4 +1,4 @@
-"""The commands of the documents, of the recipes' heads and of the demo script are real: each parses, options and all."""
+"""Commands in the documents, in the recipes' heads and in the demo script are real: each parses, options and all."""
 
 import re
 import shlex

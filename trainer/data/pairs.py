@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 
@@ -178,8 +177,8 @@ def _cut_ids(frame: Frame, warp: Warp) -> np.ndarray:
 
 
 def _stack_images(images: list[np.ndarray]) -> torch.Tensor:
-    """uint8 [S, S, 3] each -> float32 [B, 3, S, S] in [0, 1]."""
-    return torch.from_numpy(cv2.dnn.blobFromImages(images, scalefactor=1 / 255))
+    """uint8 [S, S, 3] each -> float32 [B, 3, S, S] in [0, 1], channels last in memory, as the networks want them."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().mul_(1 / 255)
 
 
 def _stack_labels(labels: list[Labels], name: str) -> torch.Tensor:

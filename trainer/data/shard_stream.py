@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 
 from posecore.errors import UserError
 from trainer.data.config import DataConfig
@@ -39,9 +40,18 @@ class Chance:
     def rng(self, purpose: str) -> np.random.Generator:
         """The generator for one purpose, anew at each call."""
         words = f"{self.seed} {self.pass_number} {self.key} {purpose}".encode()
-        # Philox takes its key as it is; seeding another generator costs several times as much.
-        key = int.from_bytes(hashlib.blake2b(words, digest_size=16).digest(), "little")
-        return np.random.Generator(np.random.Philox(key=key))
+        key = np.frombuffer(hashlib.blake2b(words, digest_size=16).digest(), np.uint64)
+        return np.random.Generator(np.random.Philox(_Key(key)))
+
+
+class _Key(ISeedSequence):
+    """Philox takes its key as it is. Given as `key=`, numpy would first gather entropy for a seed that nobody uses."""
+
+    def __init__(self, key: np.ndarray) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: type = np.uint32) -> np.ndarray:
+        return self.key
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,16 @@ def test_a_video_that_was_cut_short_is_named_and_the_frame_that_the_decoder_gues
     ]
 
 
+@pytest.fixture
+def listens_to_ctrl_c():
+    """What was started in the background ignores Ctrl-C, and so would its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("moment", ["while it reads", "at its end"])
-def test_ctrl_c_leaves_nothing_behind(moment, walk, tmp_path):
+def test_ctrl_c_leaves_nothing_behind(moment, walk, tmp_path, listens_to_ctrl_c):
     def stop(*_):
         signal.raise_signal(signal.SIGINT)
 
