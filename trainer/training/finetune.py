@@ -19,7 +19,7 @@ from trainer.models.pose_head import Pose2D
 from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.models.uplift import Pose3D
 from trainer.training import gauges
-from trainer.training.drawings import spoil_drawings, vary_poses
+from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.folders import Folders
 from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
@@ -75,7 +75,7 @@ class Finetune(Pretrain):
             partners=torch.cat([real.partners, synthetic.partners]) if renders_synthetic else real.partners,
             true_joints=torch.cat(true_joints),
             image_teaches_pose=self.pictures_teach,
-            drawings=spoil_drawings(draw.centred(prior_joints), self.skeleton),
+            drawings=spoilt_drawings(prior_joints, draw, self.skeleton),
             probe=probe,
             known_joints=torch.cat([nothing_true, synthetic.joints]),
         )  # fmt: skip

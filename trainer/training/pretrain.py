@@ -20,7 +20,7 @@ from trainer.models.features import Features
 from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.training import gauges
-from trainer.training.drawings import spoil_drawings, vary_poses
+from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.folders import Folders
 from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
@@ -112,7 +112,7 @@ class Pretrain:
         """Poses of the prior, varied, [D, K, 2] under the drawing's names, and their spoilt drawings [D, C, s, s]."""
         joints = vary_poses(next(self.streams["prior"]).to(self.trainee.device), self.skeleton)
         draw = self.trainee.plain.draw
-        return draw.named(joints), spoil_drawings(draw.centred(joints), self.skeleton)
+        return draw.named(joints), spoilt_drawings(joints, draw, self.skeleton)
 
     def _pose_head_term(self, output: PoseOutput, joints: torch.Tensor) -> dict[str, torch.Tensor]:
         loss = huber(output.drawn_pose_2d.joints, joints, inside_frame(joints))
