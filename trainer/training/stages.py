@@ -35,9 +35,11 @@ def begin(config: TrainConfig, folders: Folders, device: str, init: Checkpoint |
     # cv2's threads take the cores from torch's, and pictures are too small to gain by them.
     cv2.setNumThreads(0)
     fabric = make_fabric(device, config.optimiser.precision)
-    is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
-    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
-    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
+    skeleton, is_refining = load_skeleton(config.skeleton), config.stage == "refine"
+    trained = REFINED_NETWORKS if is_refining else NETWORKS
+    if config.model.uplift.in_loop == "none":
+        trained = tuple(name for name in trained if name != "uplift")
+    trainee = set_up(config, skeleton, fabric, init, trained, is_refining)
     return trainee, make_stage(trainee, folders)
 
 
