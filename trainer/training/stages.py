@@ -15,6 +15,7 @@ from trainer.training.checkpoint import Checkpoint
 from trainer.training.finetune import Finetune
 from trainer.training.folders import FOLDERS, Folders
 from trainer.training.loop import NETWORKS, Stage, Trainee, fit, make_fabric, set_up
+from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain
 from trainer.training.refine import REFINED_NETWORKS, Refine
 
@@ -26,6 +27,8 @@ def make_stage(trainee: Trainee, folders: Folders) -> Stage:
             return Pretrain(trainee, folders)
         case "finetune":
             return Finetune(trainee, folders)
+        case "mean_teacher":
+            return MeanTeacher(trainee, folders)
         case "refine":
             return Refine(trainee, folders)
 

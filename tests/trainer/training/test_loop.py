@@ -20,16 +20,17 @@ from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.finetune import Finetune
 from trainer.training.folders import Folders
 from trainer.training.logs import read_metrics
+from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain, blend_at
 from trainer.training.stages import begin
 
 
-@pytest.mark.parametrize("stage", [Pretrain, Finetune])
+@pytest.mark.parametrize("stage", [Pretrain, Finetune, MeanTeacher])
 def test_a_resumed_run_repeats_the_uninterrupted_one_step_by_step(tmp_path, folders, stop_after, monkeypatch, stage):
     # Pictures teach and the discriminators play from the first gauge on: their state must come back too.
     monkeypatch.setattr(gauges, "leakage", lambda *arguments: {"right": 1.0, "shuffled": 1.5, "blank": 1.5})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    name = {Pretrain: "pretrain", Finetune: "finetune"}[stage]
+    name = {Pretrain: "pretrain", Finetune: "finetune", MeanTeacher: "mean_teacher"}[stage]
     settings = config(name, "losses.smoothness=1.0", "losses.joint_limits=1.0")
     train(whole, folders, settings)
     restore = stop_after(stage, 4)
