@@ -68,7 +68,11 @@ def joint_limits(batches: Sequence[Batch], skeleton: Skeleton, device: torch.dev
     Raises:
         UserError: no frame has all rotations.
     """
-    _, rotations = _labelled_poses(batches, "losses.joint_limits")
+    _, rotations = _labelled_poses(batches)
+    if len(rotations) == 0:
+        raise UserError(
+            "losses.joint_limits: no held-out labelled frame has the rotations of all joints; set the weight to 0"
+        )
     parents = tuple(max(parent, 0) if parent >= 0 else joint for joint, parent in enumerate(skeleton.parents))
     turned = half_angles(rotations, parents)
     # Mirroring turns an axis a into (a_x, -a_y, -a_z): rotations mirror as pseudo-vectors do.
@@ -78,14 +82,12 @@ def joint_limits(batches: Sequence[Batch], skeleton: Skeleton, device: torch.dev
     return JointLimits(low.to(device), high.to(device), parents)
 
 
-def typical_poses(batches: Sequence[Batch], skeleton: Skeleton, device: torch.device) -> TypicalPoses:
-    """The distribution of the poses of labelled batches.
-
-    Raises:
-        UserError: no frame has all rotations.
-    """
+def typical_poses(batches: Sequence[Batch], skeleton: Skeleton, device: torch.device) -> TypicalPoses | None:
+    """The distribution of the poses of labelled batches; None if no frame has the rotations of all joints."""
     root = skeleton.parents.index(-1)
-    joints, rotations = _labelled_poses(batches, "the score of checkpoints")
+    joints, rotations = _labelled_poses(batches)
+    if len(joints) == 0:
+        return None
     poses = _in_body_frame(joints, rotations, root)
     # In the body's frame left is +x; mirroring swaps the joints.
     flip = torch.tensor([-1.0, 1.0, 1.0])
@@ -120,13 +122,11 @@ def half_angles(rotations: torch.Tensor, parents: Sequence[int]) -> torch.Tensor
     return twice_sine / (2.0 * (1.0 + trace).clamp(min=0.01).sqrt())
 
 
-def _labelled_poses(batches: Sequence[Batch], what_for: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _labelled_poses(batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
     """Joints and rotations of the frames of which all are known."""
     joints = torch.cat([batch.joints_cam for batch in batches])
     rotations = torch.cat([batch.rotations_cam for batch in batches])
     known = rotations.isfinite().all((1, 2, 3)) & joints.isfinite().all((1, 2))
-    if not known.any():
-        raise UserError(f"{what_for}: no held-out labelled frame has the rotations of all joints")
     return joints[known], rotations[known]
 
 

@@ -5,7 +5,8 @@ The score is the sum of three parts, each without unit and lower where better (m
     reconstruction  feature error of held-out real pictures rendered from their partners, over that of the partners
                     themselves: 1 is as bad as handing the partner through. Whole pictures, so that nothing is won by
                     looking at an easy place, and a denominator that no training changes.
-    implausible     mean strangeness of the 3D poses (TypicalPoses): 0 for poses such as synthetic bodies take.
+    implausible     mean strangeness of the 3D poses (TypicalPoses): 0 for poses such as synthetic bodies take. Left out
+                    where no labels tell the rotations of bodies.
     sides           distance of the joints from those of the mirrored picture, mirrored back, over the joints' mean
                     distance from the root: 0 where left and right are told alike.
 

@@ -87,7 +87,8 @@ def test_strangeness_does_not_ask_where_how_large_or_which_way(batches):
     )
 
 
-def test_without_rotations_limits_are_refused_with_the_option_that_asks_for_them(batches):
+def test_without_rotations_limits_are_refused_and_no_pose_is_typical(batches):
     blind = [replace(batch, rotations_cam=torch.full_like(batch.rotations_cam, torch.nan)) for batch in batches]
     with pytest.raises(UserError, match=r"losses\.joint_limits: no held-out labelled frame"):
         joint_limits(blind, H36M, CPU)
+    assert typical_poses(blind, H36M, CPU) is None
