@@ -98,7 +98,10 @@ def finetune(
     dry_run: DryRunOption = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Continue a pretrained run on real images by analysis-by-synthesis, synthetic supervision mixed in."""
+    """Continue a pretrained run on real images by analysis-by-synthesis, synthetic supervision mixed in.
+
+    With --config mean_teacher by a mean teacher instead: the baseline to beat, on the same batches.
+    """
     folders = _folders(
         out if resume else None,
         synthetic=(data, DEFAULT_DATA),
@@ -120,13 +123,16 @@ def refine(
     config: ConfigOption = "refine",
     init: Annotated[Path, typer.Option(help="Finetuned run (or one of its step_... folders).")] = DEFAULT_FINETUNE,
     out: OutOption = DEFAULT_REFINE,
+    held_out: Annotated[
+        str | None, typer.Option(help="Labelled dataset on which to tell how the flip rate drifts; nothing is learned.")
+    ] = None,
     overrides: SetOption = [],  # noqa: B006
     resume: ResumeOption = False,
     dry_run: DryRunOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Adapt a run to one subject's clips, without labels: a few hundred steps, held near the poses it starts from."""
-    folders = _folders(out if resume else None, real=(real, DEFAULT_REAL))
+    folders = _folders(out if resume else None, real=(real, DEFAULT_REAL), held_out=(held_out, None))
     _train("refine", config, folders, out, init, overrides, resume, dry_run, device)
 
 
@@ -409,8 +415,8 @@ def _train(
     last = open_checkpoint(out) if resume else None
     # A resumed run keeps its own configuration; --set may still change it (more steps, say).
     config = override_config(last.config, tuple(overrides)) if last else load_config(name, tuple(overrides))
-    if config.stage != stage:
-        raise UserError(f"{name}: its stage is {config.stage}; run it with `trainer run {config.stage}`")
+    if config.command != stage:
+        raise UserError(f"{name}: its stage is {config.stage}; run it with `trainer run {config.command}`")
     if not resume and not dry_run and _is_in_use(out):
         raise UserError(f"{out}: not empty; continue it with --resume, or choose another --out")
     start = open_checkpoint(init) if init is not None and not resume else None

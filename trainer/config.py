@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posecore.resources import resource_dir
 from posecore.settings import apply_override, load_settings, parse_settings
-from trainer.data.config import DataConfig
+from trainer.data.config import DataConfig, PositiveRange
 
 CONFIG_VERSION = 1
 
@@ -35,8 +35,18 @@ class SkeletonImageConfig(_Section):
         description="Whose left and right the channels show. `viewer`: of a body seen from behind the left limbs are "
         "drawn as right ones, so the encoder needs not know which way it faces; a head of its own tells that.",
     )
+    grouping: Literal["semantic", "random"] = Field(
+        "semantic", description="`random` is a control: the same sizes of channels, but edges are dealt to them by lot."
+    )
+    grouping_seed: int = Field(0, ge=0, description="Of the random deal.")
     size: int = Field(64, ge=8, description="Side of the skeleton image in pixels.")
     sharpness: float = Field(15.0, gt=0, description="exp(-sharpness * distance); 25 is the method's at 128 px.")
+
+    @model_validator(mode="after")
+    def _deal_changes_something(self) -> SkeletonImageConfig:
+        if self.grouping == "random" and self.channels in (1, "edges"):
+            raise ValueError(f"grouping: random deals nothing out where channels is {self.channels}; choose 3, 5 ...")
+        return self
 
 
 class _EncoderConfig(_Section):
@@ -88,6 +98,11 @@ class UpliftConfig(_Section):
     dropout: Fraction = 0.0
     camera: Literal["weak_perspective", "perspective"] = "weak_perspective"
     fov_deg: float = Field(50.0, gt=1, lt=170, description="Field of view of crops whose camera is unknown.")
+    in_loop: Literal["end_to_end", "separate", "none"] = Field(
+        "end_to_end",
+        description="Whether pictures teach through the reprojected 3D pose. `separate`: the uplift learns from labels "
+        "and detached 2D joints, pictures see the pose head's. `none`: it does not learn, pictures as before.",
+    )
 
 
 class ImageRendererConfig(_Section):
@@ -104,6 +119,7 @@ class DiscriminatorConfig(_Section):
     r1_gamma: Weight = Field(1.0, description="Weight of the R1 gradient penalty.")
     r1_every: int = Field(16, ge=1, description="Steps between penalties.")
     replay: int = Field(50, ge=0, description="Past fakes that are kept.")
+    pose_width: int = Field(256, ge=8, description="Of the discriminator of bare poses (losses.pose_prior).")
 
 
 class ModelConfig(_Section):
@@ -124,6 +140,12 @@ class ModelConfig(_Section):
         renderer = self.image_renderer
         if renderer.size % 2**renderer.halvings:
             raise ValueError(f"image_renderer.size {renderer.size} cannot be halved {renderer.halvings} times")
+        return self
+
+    @model_validator(mode="after")
+    def _answer_is_learned(self) -> ModelConfig:
+        if self.uplift.in_loop == "none" and self.answer_blend > 0:
+            raise ValueError("uplift.in_loop none leaves the reprojected joints unlearned: set model.answer_blend=0")
         return self
 
 
@@ -150,6 +172,14 @@ class LossConfig(_Section):
     perceptual: Weight = 10.0
     subject_weight: Weight = Field(3.0, description="How much more the picture counts on and near the subject.")
     consistency: Weight = 1.0
+    pose_prior: Weight = Field(
+        0.1, description="Real poses, seen from anywhere, against a discriminator of synthetic ones."
+    )
+    joint_limits: Weight = Field(0.01, description="Real poses: rotations beyond those of synthetic bodies.")
+    smoothness: Weight = Field(
+        0.0, description="Joints of real frames against their neighbours' in the clip; costs two more pictures each."
+    )
+    teacher: Weight = Field(10.0, description="Mean teacher: joints that the teacher is confident of.")
     anchor: Weight = Field(0.1, description="Refinement: hold on the pose of the run that it starts from.")
     adversarial_ratio: Weight = Field(
         0.5, description="Norm of the adversarial gradient on the skeleton image over the perceptual one's; 0: none."
@@ -163,10 +193,28 @@ class LossConfig(_Section):
         return self
 
 
+class TeacherConfig(_Section):
+    """The mean teacher: what its student sees, and which of its answers count."""
+
+    trusted: float = Field(
+        0.5, gt=0, le=1, description="Share of a batch's joints that teach: those the teacher is most confident of."
+    )
+    turn_deg: float = Field(30.0, ge=0, le=180, description="The student's view is turned by up to this, either way.")
+    scale: PositiveRange = Field((0.7, 1.3), description="Factor on what the student sees, log-uniform.")
+    shift: Weight = Field(0.1, le=1, description="Shift of the student's view, at most this fraction of its side.")
+    colour: float = Field(0.4, ge=0, lt=1, description="Gain, contrast and each channel drawn from 1 +- this.")
+    noise: Weight = Field(0.05, description="Largest sigma of the noise on the student's view, of the range 0..1.")
+    cutouts: int = Field(2, ge=0, description="Rectangles that are hidden from the student.")
+    cutout_size: Fraction = Field(0.3, description="Longest side of such a rectangle, as a fraction of the view's.")
+
+
 class OptimiserConfig(_Section):
     learning_rate: float = Field(5e-4, gt=0)
     backbone_factor: float = Field(0.5, gt=0, description="Learning rate of ImageNet layers over the others'.")
     discriminator_factor: float = Field(0.25, gt=0, description="Slows the discriminator, which else wins early.")
+    bone_factor: float = Field(
+        100.0, gt=0, description="Refinement: learning rate of the subject's bone lengths over the networks'."
+    )
     betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     weight_decay: Weight = 1e-4
     clip_norm: float = Field(1.0, gt=0, description="Gradient norm of each network.")
@@ -207,6 +255,14 @@ class ScheduleConfig(_Section):
         "checkpoint, to go on with other random draws and past the samples that led there.",
     )  # fmt: skip
     max_rollbacks: int = Field(5, ge=1, description="After so many of them in one run, the next one ends it.")
+    on_collapse: Literal["stop", "rollback"] = Field(
+        "stop", description="Poses that hardly differ any more, or constant or vanished skeleton images, end the run, "
+        "or send it back to its best checkpoint, to go on with other random draws and past the samples that led there.",
+    )  # fmt: skip
+    collapse_below: Fraction = Field(
+        0.2, description="Collapsed is what fell below this fraction of the synthetic data's spread, or of its own at "
+        "the first gauge if that is less; 0: never.",
+    )  # fmt: skip
     patience_gauges: int | None = Field(
         None, ge=1, description="Ends the run after so many gauges in a row without a better best one; None: never."
     )
@@ -220,15 +276,19 @@ class ScheduleConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """A whole run. `stage`: pretrain on synthetic data, finetune with real data mixed in, or refine on one clip."""
+    """A whole run. `stage`: pretrain on synthetic data, finetune with real data mixed in, or refine on one clip.
+
+    A mean teacher is another way of finetuning: the baseline to beat.
+    """
 
     version: Literal[1] = CONFIG_VERSION
-    stage: Literal["pretrain", "finetune", "refine"]
+    stage: Literal["pretrain", "finetune", "mean_teacher", "refine"]
     skeleton: str = "h36m17"
     seed: int = Field(0, ge=0)
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     losses: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig
 
@@ -236,8 +296,20 @@ class TrainConfig(_Section):
     def images_per_step(self) -> int:
         """Of the joint phase, in one process."""
         real, synthetic = self.data.real_batch_size, self.data.synthetic_batch_size
-        images = {"pretrain": synthetic, "finetune": real + synthetic, "refine": real}[self.stage]
+        mixed = real + synthetic
+        images = {"pretrain": synthetic, "finetune": mixed, "mean_teacher": mixed, "refine": real}[self.stage]
         return images * self.optimiser.accumulate
+
+    @property
+    def command(self) -> str:
+        """The one of `trainer run` that runs this stage."""
+        return "finetune" if self.stage == "mean_teacher" else self.stage
+
+    @model_validator(mode="after")
+    def _uplift_is_there_to_refine(self) -> TrainConfig:
+        if self.stage == "refine" and self.model.uplift.in_loop != "end_to_end":
+            raise ValueError("model.uplift.in_loop: refinement learns bone lengths through the pictures: end_to_end")
+        return self
 
 
 def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainConfig:
@@ -258,12 +330,14 @@ def dump_config(config: TrainConfig) -> str:
 def with_networks_of(config: TrainConfig, trained: TrainConfig) -> TrainConfig:
     """`config` with the networks and skeleton of a run that it starts from: its weights fit no others.
 
-    The discriminator, which starts anew, and the share of the reprojected joints in the answer stay `config`'s own. A
-    pretraining keeps its own sizes of pictures as well: it may go on from a smaller task. Later stages keep the run's.
+    The discriminator, which starts anew, the share of the reprojected joints in the answer and the uplift's place in
+    the loop stay `config`'s own. A pretraining keeps its own sizes of pictures as well: it may go on from a smaller
+    task. Later stages keep the run's.
     """
     own: dict[str, object] = {
         "discriminator": config.model.discriminator,
         "answer_blend": config.model.answer_blend,
+        "uplift": trained.model.uplift.model_copy(update={"in_loop": config.model.uplift.in_loop}),
     }
     data = config.data
     if config.stage == "pretrain":

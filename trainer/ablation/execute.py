@@ -103,12 +103,12 @@ def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> s
     for parent in (log.parent, config.parent, folder.parent):
         parent.mkdir(parents=True, exist_ok=True)
     write_atomically(config, dump_config(run.config).encode())
-    command = [sys.executable, "-m", "trainer.cli", "run", run.config.stage, "--out", str(folder)]
+    command = [sys.executable, "-m", "trainer.cli", "run", run.config.command, "--out", str(folder)]
     command += ["--device", workshop.device]
     if (folder / "last").is_file():
         command += ["--resume"]
     else:
-        command += ["--config", str(config), *_dataset_flags(workshop.folders, run.config.stage)]
+        command += ["--config", str(config), *_dataset_flags(workshop.folders, run.config.command)]
         if run.init is not None:
             command += ["--init", str(workshop.run_folder(run.init))]
     say(f"{run.name} begins")
@@ -125,13 +125,13 @@ def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> s
     return None
 
 
-def _dataset_flags(folders: Folders, stage: str) -> list[str]:
-    wanted = {"pretrain": ("synthetic",), "finetune": ("synthetic", "real"), "refine": ("real",)}[stage]
+def _dataset_flags(folders: Folders, command: str) -> list[str]:
+    wanted = {"pretrain": ("synthetic",), "finetune": ("synthetic", "real"), "refine": ("real",)}[command]
     flags = []
     for kind in wanted:
         said = getattr(folders, kind)
         if said is None:
-            raise UserError(f"the grid has a stage {stage}, which needs real footage: give --real")
+            raise UserError(f"the grid has a {command} stage, which needs real footage: give --real")
         flag = "--data" if kind == "synthetic" else "--real"
         for dataset in [said] if isinstance(said, str) else said:
             flags += [flag, dataset]

@@ -16,7 +16,7 @@ import torch
 class Batch:
     """B crops, each with its partner: the same scene or clip seen through the same crop, in another pose.
 
-    Real batches carry images, partners and keys; every other field is None.
+    Real batches carry images, partners and keys, and neighbours if asked for; every other field is None.
     """
 
     images: torch.Tensor
@@ -25,6 +25,10 @@ class Batch:
     """[B, 3, H, W]: same subject, clothes, background and light; another pose."""
     keys: tuple[str, ...]
     is_real: bool
+    neighbours: torch.Tensor | None = None
+    """[B, 2, 3, H, W]: the clip's frames as far before as after x, in the same crop; x itself where it has none."""
+    neighbour_weight: torch.Tensor | None = None
+    """[B] float32: 1 where there are neighbours."""
     subject_mask: torch.Tensor | None = None
     """[B, 1, H, W] float32: 1 on the subject."""
     joints: torch.Tensor | None = None

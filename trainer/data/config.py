@@ -100,6 +100,9 @@ class DataConfig(_Section):
     )
     min_visible_joints: int = Field(4, ge=0, description="Samples whose crop holds fewer joints are left out, counted.")
     pair_min_gap_frames: int = Field(5, ge=1, description="Least distance in source frames of a real pair (x, x').")
+    neighbour_max_gap_frames: int = Field(
+        5, ge=1, description="Farthest, in source frames, that a frame's neighbours in its clip may lie (smoothness)."
+    )
     still_mask_fraction: Probability = Field(
         0.6, description="Part of the patches masked in the warped copy that stands for x' where a clip is a still."
     )

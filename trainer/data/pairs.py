@@ -41,6 +41,7 @@ class Pair:
     Attributes:
         key: of x. image, partner: x and x', uint8 [S, S, 3].
         mask: bool [S, S], true on x's main subject. labels: of x. Both None for real frames.
+        neighbours: frames before and after x, like x; None: not asked for. has_neighbours: else both are x itself.
     """
 
     key: str
@@ -48,6 +49,8 @@ class Pair:
     partner: np.ndarray
     mask: np.ndarray | None = None
     labels: Labels | None = None
+    neighbours: tuple[np.ndarray, np.ndarray] | None = None
+    has_neighbours: bool = False
 
 
 def labelled_pair(
@@ -83,7 +86,7 @@ def labelled_pair(
     )
 
 
-def real_pair(group: Group, index: int, chance: Chance, data: DataConfig) -> Pair:
+def real_pair(group: Group, index: int, chance: Chance, data: DataConfig, with_neighbours: bool = False) -> Pair:
     """A real frame as x, changed by chance; x' is at least `pair_min_gap_frames` away in the same clip."""
     frame = group[index]
     height, width = frame_image(frame).shape[:2]
@@ -98,14 +101,19 @@ def real_pair(group: Group, index: int, chance: Chance, data: DataConfig) -> Pai
         partner = masked_copy(image, data.still_mask_fraction, partner_rng)
     change = draw_photometric(data.real_photometric, data.input_size_px, chance.rng("photometric"))
     noise_rng = chance.rng("noise")
-    return Pair(
-        key=frame.key,
-        image=apply_photometric(image, change, noise_rng),
-        partner=apply_photometric(partner, change, noise_rng),
-    )
+    changed = [apply_photometric(picture, change, noise_rng) for picture in (image, partner)]
+    neighbours, has_neighbours = None, False
+    if with_neighbours:
+        around = _neighbours(group, index, data.neighbour_max_gap_frames)
+        has_neighbours = around is not None
+        cuts = [_cut_image(other, warp) for other in around or (frame, frame)]
+        neighbours = tuple(apply_photometric(cut, change, noise_rng) for cut in cuts)
+    return Pair(frame.key, *changed, neighbours=neighbours, has_neighbours=has_neighbours)
 
 
-def evaluation_pair(group: Group, index: int, skeleton: Skeleton, crop: CropConfig, data: DataConfig) -> Pair:
+def evaluation_pair(
+    group: Group, index: int, skeleton: Skeleton, crop: CropConfig, data: DataConfig, with_neighbours: bool = False
+) -> Pair:
     """A frame cropped without chance, labelled if it is; x' is the frame half a group away."""
     frame, partner = group[index], group[(index + max(1, len(group) // 2)) % len(group)]
     box = None if frame.labels is None else frame.labels.box_px
@@ -116,12 +124,16 @@ def evaluation_pair(group: Group, index: int, skeleton: Skeleton, crop: CropConf
         partner_image = _cut_image(partner, warp)
     else:
         partner_image = masked_copy(image, data.still_mask_fraction, Chance(0, 0, frame.key).rng("partner"))
+    around = _neighbours(group, index, data.neighbour_max_gap_frames) if with_neighbours else None
+    neighbours = tuple(_cut_image(other, warp) for other in around or (frame, frame)) if with_neighbours else None
     return Pair(
         key=frame.key,
         image=image,
         partner=partner_image,
         mask=None if frame.labels is None else _cut_ids(frame, warp) == frame.subject_id,
         labels=None if frame.labels is None else warp_labels(frame.labels, warp, skeleton),
+        neighbours=neighbours,
+        has_neighbours=around is not None,
     )
 
 
@@ -136,7 +148,12 @@ def collate_pairs(pairs: list[Pair]) -> Batch:
     images, partners = _stack_images([pair.image for pair in pairs]), _stack_images([pair.partner for pair in pairs])
     keys = tuple(pair.key for pair in pairs)
     if pairs[0].labels is None:
-        return Batch(images=images, partners=partners, keys=keys, is_real=True)
+        neighbours = neighbour_weight = None
+        if pairs[0].neighbours is not None:
+            flat = _stack_images([picture for pair in pairs for picture in pair.neighbours])
+            neighbours = flat.unflatten(0, (len(pairs), 2))
+            neighbour_weight = torch.tensor([float(pair.has_neighbours) for pair in pairs])
+        return Batch(images, partners, keys, is_real=True, neighbours=neighbours, neighbour_weight=neighbour_weight)
     size = pairs[0].image.shape[0]
     labels = [pair.labels for pair in pairs]
     visibility = np.stack([label.visibility for label in labels])
@@ -157,6 +174,17 @@ def collate_pairs(pairs: list[Pair]) -> Batch:
         elevation_deg=_stack_labels(labels, "elevation_deg"),
         species=tuple(label.species for label in labels),
     )
+
+
+def _neighbours(group: Group, index: int, max_gap: int) -> tuple[Frame, Frame] | None:
+    """The frames next before and after, if both lie equally far away, and not too far."""
+    number = group[index].number
+    before = max((frame for frame in group if frame.number < number), key=lambda frame: frame.number, default=None)
+    after = min((frame for frame in group if frame.number > number), key=lambda frame: frame.number, default=None)
+    if before is None or after is None:
+        return None
+    gap = after.number - number
+    return (before, after) if gap == number - before.number and gap <= max_gap else None
 
 
 def _labelled_warp(frame: Frame, data: DataConfig, chance: Chance) -> Warp:

@@ -55,11 +55,21 @@ def synthetic_stream(
     )
 
 
-def real_stream(datasets: Datasets, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1) -> Stream:
+def real_stream(
+    datasets: Datasets,
+    data: DataConfig,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    with_neighbours: bool = False,
+) -> Stream:
     """Endless unlabelled batches of frames x and partners x' from the same clip, at least `pair_min_gap_frames`
     apart.
 
     Where a clip has no frame that far away (a still), x' is a warped and masked copy of x.
+
+    Args:
+        with_neighbours: give the frames before and after x as well.
 
     Raises:
         UserError: a dataset is missing, damaged, or not of kind "real".
@@ -67,7 +77,7 @@ def real_stream(datasets: Datasets, data: DataConfig, seed: int, rank: int = 0, 
     sources, shares = _open(datasets, "real", None, data)
 
     def make(item: Item) -> Pair:
-        return real_pair(item.group, item.index, item.chance, data)
+        return real_pair(item.group, item.index, item.chance, data, with_neighbours)
 
     size, buffer = data.real_batch_size, data.shuffle_buffer
     return Stream(BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer), data)
@@ -131,16 +141,27 @@ def _stack_poses(poses: list[np.ndarray]) -> torch.Tensor:
 
 
 def load_gauge_set(
-    datasets: Datasets, skeleton: Skeleton, data: DataConfig, crop: CropConfig, max_samples: int
+    datasets: Datasets,
+    skeleton: Skeleton,
+    data: DataConfig,
+    crop: CropConfig,
+    max_samples: int,
+    with_neighbours: bool = False,
 ) -> list[Batch]:
-    """What a run is watched on: so many frames of its datasets, by their shares, as `evaluation_batches` gives them."""
+    """What a run is watched on: so many frames of its datasets, by their shares, as `evaluation_batches` gives them.
+
+    Args:
+        with_neighbours: of real frames.
+    """
     pairs = dataset_shares(datasets)
     total = sum(share or 1.0 for _, share in pairs)
     data = data.model_copy(update={"min_visible_joints": 1, "cache_limit_mb": 0})
     return [
         batch
         for folder, share in pairs
-        for batch in _in_order(folder, skeleton, crop, data, 32, max(1, round(max_samples * (share or 1.0) / total)))
+        for batch in _in_order(
+            folder, skeleton, crop, data, 32, max(1, round(max_samples * (share or 1.0) / total)), with_neighbours
+        )
     ]
 
 
@@ -188,6 +209,7 @@ def _in_order(
     data: DataConfig,
     batch_size: int,
     max_samples: int | None,
+    with_neighbours: bool = False,
 ) -> Iterator[Batch]:
     kind = read_manifest(folder).kind
     crop = crop or (data.crop if kind == "synthetic" else CropConfig(around="frame", margin=1.0))
@@ -205,4 +227,6 @@ def _in_order(
         places = [places[i] for i in np.linspace(0, len(places) - 1, max_samples).round().astype(int)]
     for start in range(0, len(places), batch_size):
         chosen = places[start : start + batch_size]
-        yield collate_pairs([evaluation_pair(group, index, skeleton, crop, data) for group, index in chosen])
+        yield collate_pairs(
+            [evaluation_pair(group, index, skeleton, crop, data, with_neighbours) for group, index in chosen]
+        )

@@ -65,7 +65,7 @@ def evaluate(
         "checkpoint", "step", "data", and for labelled data the metrics of `evaluation.metrics`, with "pose_head" and
         "reprojected" (2D metrics of the two answers that are blended), "mean_pose" (of the constant answer) and the
         breakdowns of `evaluation.tables` ("by_species", "by_azimuth" ...); for real data "num_samples" and the feature
-        error of reconstructions from the "right", a "shuffled" and a "blank" pose.
+        error of reconstructions from the "right" pose, a "shuffled", the "partner" frame's own and a "blank" one.
 
     Raises:
         UserError: no such checkpoint or dataset, or the dataset has another body plan than the model.
@@ -98,7 +98,7 @@ def print_metrics(result: dict[str, Any], by: Sequence[str] = ()) -> None:
     if "mean_pose" not in result:
         table.add_column("pose that is drawn")
         table.add_column("feature error of the reconstruction", justify="right")
-        for name in ("right", "shuffled", "blank"):
+        for name in ("right", "shuffled", "partner", "blank"):
             table.add_row(name, f"{result[name]:.4f} ({result[name] / result['right'] - 1:+.0%})")
     else:
         answers = {"model": result} | {name: result[name] for name in ("pose_head", "reprojected", "mean_pose")}

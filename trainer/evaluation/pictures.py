@@ -131,7 +131,7 @@ def pose_comparison(loaded: LoadedModel, name: str, real: str, device: torch.dev
         output = model(images, loaded.config.model.answer_blend, partners=partners)
         shuffled = model.render(output.joints.roll(len(images) // 2, 0), partners)
         blank = model.render(None, partners)
-    colours = channel_colours(skeleton, output.skeleton_image.shape[1])
+    colours = channel_colours(skeleton, model.draw.groups)
     joints_px = joints_to_px(output.joints, images.shape[-1])
     columns = [
         [_drawn(_uint8(image), joints, loaded) for image, joints in zip(batch.images, joints_px, strict=True)],

@@ -21,6 +21,7 @@ from posecore.dataset import MANIFEST_NAME
 from posecore.errors import UserError
 from posecore.figures import stylesheet
 from trainer.benchmarks.registry import find_benchmark
+from trainer.config import SkeletonImageConfig
 from trainer.evaluation.charts import (
     History,
     breakdown_charts,
@@ -210,7 +211,7 @@ def _fact_rows(loaded: list[LoadedModel], histories: list[History]) -> list[tupl
         ("stage", [model.config.stage for model in loaded]),
         ("step", [f"{model.step:,}" for model in loaded]),
         ("skeleton", [model.config.skeleton for model in loaded]),
-        ("channels", [str(model.config.model.skeleton_image.channels) for model in loaded]),
+        ("channels", [_channels(model.config.model.skeleton_image) for model in loaded]),
         ("input, px", [str(model.config.data.input_size_px) for model in loaded]),
         ("encoder", [model.config.model.encoder.name for model in loaded]),
         ("parameters, M", [f"{sum(p.numel() for p in model.model.parameters()) / 1e6:.2f}" for model in loaded]),
@@ -224,6 +225,11 @@ def _fact_rows(loaded: list[LoadedModel], histories: list[History]) -> list[tupl
             ("waiting for data, %", [_mean(history, "data_wait_pct") for history in histories]),
         ]
     return rows
+
+
+def _channels(drawn: SkeletonImageConfig) -> str:
+    dealt = f", dealt (seed {drawn.grouping_seed})" if drawn.grouping == "random" else ""
+    return f"{drawn.channels}{dealt}"
 
 
 def _mean(history: History, name: str) -> str:

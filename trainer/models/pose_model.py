@@ -18,6 +18,7 @@ from torch import nn
 from posecore.skeleton import Skeleton
 from trainer.config import ModelConfig
 from trainer.models.backbones import LibraryBackbone
+from trainer.models.channels import channel_of_edges
 from trainer.models.efficientnet import EfficientNetLite0, load_imagenet_weights
 from trainer.models.encoder import PyramidEncoder, UNetEncoder
 from trainer.models.image_renderer import ImageRenderer
@@ -47,9 +48,24 @@ class PoseOutput(NamedTuple):
     turned_logit: torch.Tensor | None = None
     """[B] that the back is seen; None where skeleton images show anatomical sides."""
 
+    def estimates(self, rows: slice) -> PoseOutput:
+        """What is said of some of the images, without what was rendered."""
+        return PoseOutput(
+            self.skeleton_image[rows],
+            self.facing_6d[rows],
+            Pose2D(*(value[rows] for value in self.pose_2d)),
+            Pose3D(*(value[rows] for value in self.pose_3d)),
+            self.joints[rows],
+            turned_logit=None if self.turned_logit is None else self.turned_logit[rows],
+        )
+
 
 class PoseModel(nn.Module):
-    """The networks of the generator side; `build_pose_model` makes one from a configuration."""
+    """The networks of the generator side; `build_pose_model` makes one from a configuration.
+
+    Args:
+        uplift_teaches: whether gradients pass through the uplift to what it reads; it learns by itself either way.
+    """
 
     def __init__(
         self,
@@ -58,8 +74,10 @@ class PoseModel(nn.Module):
         uplift: Uplift,
         draw: SkeletonImage,
         image_renderer: ImageRenderer,
+        uplift_teaches: bool = True,
     ) -> None:
         super().__init__()
+        self.uplift_teaches = uplift_teaches
         self.encoder = encoder
         self.pose_head = pose_head
         self.uplift = uplift
@@ -100,7 +118,10 @@ class PoseModel(nn.Module):
         if self.draw.viewer_sides is not None:
             turned_logit = self.encoder.turned(seen.maps, pose_2d.joints)
             pose_2d = self._anatomical(pose_2d, turned_logit, known_joints)
-        pose_3d = self.uplift(pose_2d.joints, pose_2d.confidence, seen.facing_6d, camera_K, images.shape[-1])
+        read = pose_2d.joints, pose_2d.confidence, seen.facing_6d
+        if not self.uplift_teaches:
+            read = tuple(value.detach() for value in read)
+        pose_3d = self.uplift(*read, camera_K, images.shape[-1])
         joints = torch.lerp(pose_2d.joints, pose_3d.reprojected, blend)
         drawing = reconstruction = None
         if partners is not None:
@@ -155,7 +176,7 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
         pretrained: load ImageNet weights where the encoder has them (not needed when a checkpoint follows).
     """
     drawn = config.skeleton_image
-    groups = skeleton.edge_groups(len(skeleton.edges) if drawn.channels == "edges" else drawn.channels)
+    groups = channel_of_edges(drawn, skeleton)
     num_channels = max(groups) + 1
     sides = ViewerSides(skeleton) if drawn.sides == "viewer" else None
     turned_joints = 0 if sides is None else skeleton.num_joints
@@ -200,5 +221,6 @@ def build_pose_model(config: ModelConfig, skeleton: Skeleton, image_size: int, p
             halvings=config.image_renderer.halvings,
             pooled_appearance=config.image_renderer.pooled_appearance,
         ),
+        uplift_teaches=config.uplift.in_loop == "end_to_end",
     )
     return model.to(memory_format=torch.channels_last)

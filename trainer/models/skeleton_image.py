@@ -60,8 +60,12 @@ class SkeletonImage(nn.Module):
         float32, float64 for float64 joints. An edge with a joint that is not finite is left out and passes no
         gradient.
         """
+        return self.of_named(self.named(joints))
+
+    def of_named(self, joints: torch.Tensor) -> torch.Tensor:
+        """The same of joints under the names that the channels go by."""
         with torch.autocast(joints.device.type, enabled=False):
-            return draw_edges(self.named(joints), self.edges, self.groups, self.size, self.sharpness)
+            return draw_edges(joints, self.edges, self.groups, self.size, self.sharpness)
 
     def centred(self, joints: torch.Tensor) -> torch.Tensor:
         """The same drawing as the networks see it: 2 I - 1, background -1."""

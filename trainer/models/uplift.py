@@ -127,6 +127,15 @@ class Uplift(nn.Module):
             reprojected = self._project(points, scale, place, camera_K, image_size)
         return Pose3D(points, rotations, lengths, reprojected, scale, place)
 
+    def free_only_lengths(self) -> None:
+        """Let nothing learn but the bone lengths of all poses alike: the bias of what says them (refinement)."""
+        self.requires_grad_(False)
+        first = self.num_joints * 6
+        is_length = torch.zeros_like(self.leave.bias)
+        is_length[first : first + self.num_joints] = 1.0
+        self.leave.bias.requires_grad_(True)
+        self.leave.bias.register_hook(lambda gradient: gradient * is_length.to(gradient.device))
+
     def _walk(
         self, root: torch.Tensor, local: torch.Tensor, offsets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -174,6 +174,15 @@ def mark_best(run: Path, step: int) -> None:
     _point(run, "best", f"step_{step:06d}")
 
 
+def forget_later(run: Path, step: int) -> None:
+    """Delete the checkpoints after this step's, which becomes the last one."""
+    name = f"step_{step:06d}"
+    _point(run, "last", name)
+    for folder in run.glob("step_*"):
+        if folder.name > name:
+            shutil.rmtree(folder)
+
+
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Fill every parameter and buffer of `module`, or say what does not match.
 

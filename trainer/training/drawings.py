@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from posecore.skeleton import Skeleton
+from trainer.models.skeleton_image import SkeletonImage
 
 
 def vary_poses(joints: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
@@ -30,8 +31,20 @@ def vary_poses(joints: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
     return joints @ turn.mT * scale[:, None] + shift
 
 
-def spoil_drawings(drawings: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
-    """Centred drawings [B, C, s, s] with leakage between sides, lost or dim channels, blur, specks; a third stay."""
+def spoilt_drawings(joints: torch.Tensor, draw: SkeletonImage, skeleton: Skeleton) -> torch.Tensor:
+    """Poses [B, K, 2], named anatomically, as spoilt drawings [B, C, s, s], centred."""
+    named = draw.named(joints)
+    # Each limb where its mirror image is drawn: for any grouping, also one that knows no sides.
+    exchanged = named[:, list(skeleton.swap)]
+    return spoil_drawings(*(2.0 * draw.of_named(pose) - 1.0 for pose in (named, exchanged)))
+
+
+def spoil_drawings(drawings: torch.Tensor, exchanged: torch.Tensor) -> torch.Tensor:
+    """Centred drawings [B, C, s, s] with leakage between sides, lost or dim channels, blur, specks; a third stay.
+
+    Args:
+        exchanged: drawings of the same poses with left and right exchanged, which is what leaks.
+    """
     batch, channels = drawings.shape[:2]
     device = drawings.device
 
@@ -40,7 +53,7 @@ def spoil_drawings(drawings: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
 
     lines = 0.5 * (drawings + 1.0)
     # A side's limb also appears, fainter, in the other side's channel; now and then as strong.
-    mirrored = lines[:, list(skeleton.mirror_groups(channels))]
+    mirrored = 0.5 * (exchanged + 1.0)
     leak = chance(0.6, 1) * torch.rand(batch, channels, 1, 1, device=device).square()
     spoilt = torch.maximum(lines, leak * mirrored)
     blurred = F.avg_pool2d(F.avg_pool2d(spoilt, 3, 1, 1, count_include_pad=False), 3, 1, 1, count_include_pad=False)

@@ -15,6 +15,7 @@ from trainer.data.batch import Batch
 from trainer.evaluation.metrics import Poses, evaluate_poses, mean_pose, mean_pose_baseline
 from trainer.models.features import Features
 from trainer.models.pose_model import PoseModel
+from trainer.training.body_statistics import JointLimits
 from trainer.training.logs import joints_to_px, picture_strip
 from trainer.training.losses import (
     feature_error,
@@ -91,36 +92,47 @@ def collect_answers(model: PoseModel, batches: Iterable[Batch], device: torch.de
 def leakage(
     model: PoseModel, features: Features, batches: Sequence[Batch], blend: float, device: torch.device
 ) -> dict[str, float]:
-    """Feature error, on and near the subject, of reconstructions from the right, another picture's and a blank pose.
+    """Feature error, on and near the subject, of reconstructions from the right pose and from wrong ones.
 
-    If a wrong or no pose does as well as the right one, the renderer takes the picture from elsewhere, and its gradient
-    says nothing about the pose.
+    "shuffled" is another picture's pose, "partner" the partner frame's own, "blank" none. If a wrong or no pose does as
+    well as the right one, the renderer takes the picture from elsewhere, and its gradient says nothing about the pose.
     """
     joints = [model(batch.images.to(device), blend, _camera(batch, device)).joints for batch in batches]
     everyone = torch.cat(joints)
     # Half the set away lies another scene or clip.
     strangers = everyone.roll(len(everyone) // 2, 0).split([len(j) for j in joints])
-    sums = {"right": 0.0, "shuffled": 0.0, "blank": 0.0}
+    sums = {"right": 0.0, "shuffled": 0.0, "partner": 0.0, "blank": 0.0}
     for batch, own, other in zip(batches, joints, strangers, strict=True):
         images, partners = batch.images.to(device), batch.partners.to(device)
+        partner = model(partners, blend, _camera(batch, device)).joints
         near = near_drawing(model.draw.centred(own))
         subject = near / near.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
-        for name, shown in (("right", own), ("shuffled", other), ("blank", None)):
+        for name, shown in (("right", own), ("shuffled", other), ("partner", partner), ("blank", None)):
             sums[name] += float(feature_error(features, model.render(shown, partners), images, subject).sum())
     return {name: total / len(everyone) for name, total in sums.items()}
 
 
 @torch.no_grad()
 def strip(
-    model: PoseModel, batches: Sequence[Batch], skeleton: Skeleton, config: TrainConfig, device: torch.device
+    model: PoseModel,
+    batches: Sequence[Batch],
+    skeleton: Skeleton,
+    config: TrainConfig,
+    device: torch.device,
+    limits: JointLimits | None = None,
 ) -> np.ndarray:
-    """Six pictures spread over the batches; see trainer.training.logs.picture_strip."""
+    """Six pictures spread over the batches; see trainer.training.logs.picture_strip.
+
+    Args:
+        limits: of the joints, to mark those beyond them.
+    """
     total = sum(batch.size for batch in batches)
     wanted = set(np.linspace(0, total - 1, min(6, total)).round().astype(int).tolist())
     images, partners = _pick(batches, "images", wanted), _pick(batches, "partners", wanted)
     chosen = Batch(images.to(device), partners.to(device), ("",) * len(images), is_real=True)
     output = model(chosen.images, config.model.answer_blend, partners=chosen.partners)
-    return picture_strip(chosen, output, skeleton)
+    beyond = None if limits is None else (limits.excess(output.pose_3d.rotations) > 0).any(-1)
+    return picture_strip(chosen, output, skeleton, model.draw.groups, beyond)
 
 
 def _camera(batch: Batch, device: torch.device) -> torch.Tensor | None:

@@ -3,14 +3,15 @@
 metrics.jsonl holds one object a line: {"step", "kind": "train" | "gauge", "seconds", name: number, ...}; samples.jsonl,
 where asked for, the keys of each step: {"step", "keys"}. A resumed run drops the lines after its checkpoint, so that
 each step stands there once. pictures/step_000123.png shows, a row a picture: input, the encoder's skeleton image, the
-drawing that was rendered, the reconstruction, the partner.
+drawing that was rendered, the reconstruction, the partner, the 3D pose seen from its side.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from posecore.overlay import draw_skeleton
+from posecore.sample import HIDDEN_BY_OTHER, VISIBLE
 from posecore.skeleton import Skeleton
 from trainer.data.batch import Batch
 from trainer.models.pose_model import PoseOutput
+from trainer.models.views import seen_from
 
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
@@ -32,6 +35,8 @@ PICTURES = "pictures"
 TENSORBOARD = "tensorboard"
 SIDE_HUES = {"left": (255, 140, 30), "right": (40, 150, 255), "centre": (200, 200, 200)}
 """Colours of a skeleton image's channels, those of posecore.overlay: left warm, right cool."""
+MIXED_HUES = ((120, 210, 90), (190, 120, 230), (230, 210, 80), (90, 210, 200), (230, 130, 170))
+"""Of channels that hold limbs of both sides, as random groupings have them."""
 LINE_EVERY_S = 20.0
 """Where there is no terminal (logs, CI), a line of progress this often in place of the bar."""
 
@@ -129,20 +134,33 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def picture_strip(batch: Batch, output: PoseOutput, skeleton: Skeleton, rows: int = 6, side: int = 128) -> np.ndarray:
-    """Rows of input with estimated joints, skeleton image, rendered drawing, reconstruction, partner.
+def picture_strip(
+    batch: Batch,
+    output: PoseOutput,
+    skeleton: Skeleton,
+    groups: Sequence[int],
+    beyond: torch.Tensor | None = None,
+    rows: int = 6,
+    side: int = 128,
+) -> np.ndarray:
+    """Rows of input with estimated joints, skeleton image, rendered drawing, reconstruction, partner, side view in 3D.
+
+    Args:
+        groups: channel of each edge.
+        beyond: [B, K] bool, joints turned farther than they can be: rings in the side view.
 
     Returns:
-        [rows * side, 5 * side, 3] uint8 RGB.
+        [rows * side, 6 * side, 3] uint8 RGB.
     """
     count = min(rows, len(output.reconstruction))
-    colours = channel_colours(skeleton, output.skeleton_image.shape[1])
+    colours = channel_colours(skeleton, groups)
     columns = [
         [_to_uint8(image) for image in batch.images[:count]],
         [colour_skeleton_image(image, colours) for image in output.skeleton_image[:count]],
         [colour_skeleton_image(image, colours) for image in output.drawing[:count]],
         [_to_uint8(image) for image in output.reconstruction[:count]],
         [_to_uint8(image) for image in batch.partners[:count]],
+        _side_views(output.pose_3d.joints[:count], skeleton, beyond, side),
     ]
     joints_px = joints_to_px(output.joints[:count], side)
     lines = []
@@ -153,14 +171,38 @@ def picture_strip(batch: Batch, output: PoseOutput, skeleton: Skeleton, rows: in
     return np.concatenate(lines, axis=0)
 
 
-def channel_colours(skeleton: Skeleton, num_channels: int) -> np.ndarray:
-    """[C, 3] RGB in 0..255: warm for channels of left limbs, cool for right ones, grey for the rest; shades differ."""
-    groups = skeleton.edge_groups(num_channels)
+def _side_views(joints: torch.Tensor, skeleton: Skeleton, beyond: torch.Tensor | None, side: int) -> list[np.ndarray]:
+    """Poses [B, K, 3] as one sees them who stands at the right of the camera, each as large as fits, on black."""
+    quarter = joints.new_full((len(joints),), math.pi / 2)
+    views = seen_from(joints, skeleton.parents.index(-1), quarter, torch.zeros_like(quarter)).cpu()
+    views = views - 0.5 * (views.amin(1, keepdim=True) + views.amax(1, keepdim=True))
+    views_px = joints_to_px(0.9 * views / views.abs().amax((1, 2), keepdim=True).clamp(min=1e-6), side)
+    pictures = []
+    for row, view_px in enumerate(views_px):
+        marks = None
+        if beyond is not None:
+            marks = np.where(beyond[row].cpu().numpy(), HIDDEN_BY_OTHER, VISIBLE)
+        pictures.append(draw_skeleton(np.zeros((side, side, 3), np.uint8), view_px, skeleton, marks))
+    return pictures
+
+
+def channel_colours(skeleton: Skeleton, groups: Sequence[int]) -> np.ndarray:
+    """[C, 3] RGB in 0..255: warm for channels of left limbs, cool for right ones, grey for the rest; shades differ.
+
+    Where limbs of both sides share a channel, and it is not the only one, it has a hue of its own that says no side.
+
+    Args:
+        groups: channel of each edge.
+    """
+    num_channels = max(groups) + 1
     colours = []
     for channel in range(num_channels):
         edges = [edge for edge, group in zip(skeleton.edges, groups, strict=True) if group == channel]
         sides = {skeleton.side(joint) for edge in edges for joint in edge} - {"centre"}
-        colours.append(SIDE_HUES[sides.pop() if len(sides) == 1 else "centre"])
+        if len(sides) == 2 and num_channels > 1:
+            colours.append(MIXED_HUES[channel % len(MIXED_HUES)])
+        else:
+            colours.append(SIDE_HUES[sides.pop() if len(sides) == 1 else "centre"])
     shades = 1.0 - 0.35 * (np.arange(num_channels) % 2 if num_channels > 3 else np.zeros(num_channels))
     return np.asarray(colours) * shades[:, None]
 

@@ -32,10 +32,11 @@ from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 from trainer.config import OptimiserConfig, TrainConfig
 from trainer.data.shard_stream import Stream
-from trainer.models.discriminator import SkeletonDiscriminator
+from trainer.models.discriminator import build_discriminators
 from trainer.models.pose_model import PoseModel, build_pose_model
 from trainer.training.checkpoint import (
     Checkpoint,
+    forget_later,
     load_strictly,
     mark_best,
     open_checkpoint,
@@ -71,14 +72,20 @@ class Stage(Protocol):
     def losses(self, step: int, progress: float) -> StepLosses:
         """All networks of the generator side; draws its own batches."""
 
-    def discriminator_losses(self, step: int) -> StepLosses | None:
-        """On what the generator side just saw; None while there is nothing to discriminate."""
+    def discriminator_losses(self, step: int) -> dict[str, StepLosses]:
+        """Of each discriminator that has something to judge, on what the generator side just showed."""
 
     def end_step(self) -> None:
         """After all batches of a step: what follows from them together."""
 
     def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
         """Numbers on held-out data."""
+
+    def collapse(self, values: dict[str, float]) -> str | None:
+        """What a gauge's numbers say has collapsed, in a few words; None if nothing has."""
+
+    def conclusion(self, best: float | None) -> str | None:
+        """What the run says of itself in its end, if anything; `best` is the lowest value of the best gauge."""
 
     def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
         """A strip to look at, [H, W, 3] uint8."""
@@ -100,7 +107,8 @@ class Trainee:
     fabric: Fabric
     model: nn.Module
     """PoseModel behind Fabric's wrapper; `ema` and `plain` are without."""
-    discriminator: nn.Module | None
+    discriminators: dict[str, nn.Module]
+    """Each behind its own wrapper; its optimiser has the same name."""
     ema: AveragedModel
     optimisers: dict[str, torch.optim.Optimizer]
     config: TrainConfig
@@ -142,6 +150,10 @@ class NotFiniteError(UserError):
     """A loss or gradient is not finite."""
 
 
+class CollapsedError(UserError):
+    """Estimates hardly differ any more, or there is nothing left in them."""
+
+
 @dataclass
 class Clock:
     """Wall time of the run, through interruptions."""
@@ -178,13 +190,14 @@ def set_up(
     fabric: Fabric,
     init: Checkpoint | None,
     trained: tuple[str, ...] = NETWORKS,
-    with_discriminator: bool = False,
+    only_bone_lengths: bool = False,
 ) -> Trainee:
     """Build, initialise and wrap the networks and their optimisers.
 
     Args:
         init: start from this checkpoint's EMA weights (finetuning), not from ImageNet's.
         trained: networks that learn; the others stay as they are.
+        only_bone_lengths: of the uplift nothing else learns.
     """
     torch.manual_seed(config.seed)
     model = build_pose_model(config.model, skeleton, config.data.input_size_px, pretrained=init is None)
@@ -195,18 +208,24 @@ def set_up(
     settings = config.optimiser
     for name in set(NETWORKS) - set(trained):
         getattr(model, name).requires_grad_(False)
-    optimisers = {name: _optimiser(getattr(model, name), settings) for name in trained}
+    if only_bone_lengths:
+        model.uplift.free_only_lengths()
+    optimisers = {
+        # Lengths are part of a tensor whose rest must stay as it is, so nothing of it may decay.
+        name: _optimiser(model.uplift, settings, settings.bone_factor, weight_decay=0.0)
+        if only_bone_lengths and name == "uplift"
+        else _optimiser(getattr(model, name), settings)
+        for name in trained
+    }
     wrapped, *own = fabric.setup(model, *optimisers.values())
     wrapped.mark_forward_method("read_drawings")
     optimisers = dict(zip(optimisers, own, strict=True))
-    discriminator = None
-    if with_discriminator:
-        shape = config.model.discriminator
-        network = SkeletonDiscriminator(model.draw.num_channels, shape.width, shape.scales)
-        discriminator, optimisers["discriminator"] = fabric.setup(
+    judges = {}
+    for name, network in build_discriminators(config, skeleton).items():
+        judges[name], optimisers[name] = fabric.setup(
             network, _optimiser(network, settings, settings.discriminator_factor)
         )
-    return Trainee(fabric, wrapped, discriminator, ema, optimisers, config, skeleton)
+    return Trainee(fabric, wrapped, judges, ema, optimisers, config, skeleton)
 
 
 def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) -> bool:
@@ -244,6 +263,11 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
         if _gauge(trainee, stage, log, course, clock, progress):
             save(is_best=True)
 
+    def roll_back(error: UserError, pointer: str) -> None:
+        nonlocal course, saved_step
+        course = _roll_back(trainee, stage, run, course, log, error, pointer)
+        saved_step = course.step
+
     with ExitStack() as cleanup:
         cleanup.callback(log.close)
         stop = cleanup.enter_context(_StopSignals())
@@ -264,8 +288,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
             except NotFiniteError as error:
                 if schedule.on_nan == "stop":
                     raise
-                course = _roll_back(trainee, stage, run, course, log, error)
-                saved_step = course.step
+                roll_back(error, "last")
                 continue
             course.step += 1
 
@@ -281,7 +304,14 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                 shown = max(shown, clock.seconds / (60.0 * schedule.max_minutes))
             log.progress(config.stage if is_joint else "pose head", shown, meter.note(course.step, last_step, shown))
             if is_joint and (done == 1 or done % schedule.gauge_every == 0):
-                gauge(progress)
+                try:
+                    gauge(progress)
+                except CollapsedError as error:
+                    if schedule.on_collapse == "stop":
+                        raise CollapsedError(f"{error}; the run stops, its best checkpoint stays") from None
+                    # Later checkpoints may have been on the way there already.
+                    roll_back(error, "best")
+                    continue
             if is_joint and done % schedule.picture_every == 0 and fabric.is_global_zero:
                 with _evaluating(trainee.ema):
                     log.picture(course.step, stage.picture(trainee.ema.module, progress))
@@ -289,9 +319,8 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                 save()
             if _any_rank(fabric, stop.requested):
                 save()
-                log.say(
-                    f"stopped after step {course.step}; continue with: trainer run {config.stage} --out {run} --resume"
-                )
+                again = f"trainer run {config.command} --out {run} --resume"
+                log.say(f"stopped after step {course.step}; continue with: {again}")
                 return False
             if schedule.patience_gauges is not None and course.gauges_since_best >= schedule.patience_gauges:
                 log.say(f"no better {stage.best_gauge} in {course.gauges_since_best} gauges: the run ends here")
@@ -302,6 +331,8 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
             with _evaluating(trainee.ema):
                 log.picture(course.step, stage.picture(trainee.ema.module, 1.0))
         save()
+        if (told := stage.conclusion(course.best)) is not None:
+            log.say(told)
         for where, why in _damaged(stage).items():
             log.say(f"skipped all through the run: {where} ({why})")
         log.say(f"{config.stage}: done after step {course.step}, {clock.seconds / 60:.1f} min; {run}")
@@ -330,7 +361,7 @@ def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -
     terms: dict[str, float] = {}
     norms: dict[str, float] = {}
     keys: tuple[str, ...] = ()
-    num_images, trouble = 0, None
+    num_images, trouble, judged = 0, None, set()
     parts, every = config.optimiser.accumulate, config.schedule.gradient_norms_every
     for part in range(parts):
         _seed(config, course, part * fabric.world_size + fabric.global_rank)
@@ -340,17 +371,17 @@ def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -
             if part == 0 and every and course.step % every == 0:
                 norms |= _gradient_norms(trainee, losses)
             fabric.backward(_sum(losses) / parts)
-            adversary = stage.discriminator_losses(joint_step) if is_joint else None
-            if adversary is not None:
-                fabric.backward(_sum(adversary) / parts)
+            judgements = stage.discriminator_losses(joint_step) if is_joint else {}
+            for judgement in judgements.values():
+                fabric.backward(_sum(judgement) / parts)
         keys += losses.keys
         num_images += losses.num_images
-        for some in (losses, adversary):
-            if some is not None:
-                trouble = trouble or _not_finite(some)
-                for name, term in some.terms.items():
-                    terms[name] = terms.get(name, 0.0) + float(term.detach()) / parts
-    stepping = [name for name in trainee.optimisers if name != "discriminator" or adversary is not None]
+        judged |= set(judgements)
+        for some in (losses, *judgements.values()):
+            trouble = trouble or _not_finite(some)
+            for name, term in some.terms.items():
+                terms[name] = terms.get(name, 0.0) + float(term.detach()) / parts
+    stepping = [name for name in trainee.optimisers if name not in trainee.discriminators or name in judged]
     for name in stepping:
         norms[f"gradient/{name}"], trouble = _clip(trainee, name, keys, trouble)
     if _any_rank(fabric, trouble is not None):
@@ -367,13 +398,14 @@ def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -
 def _syncing(trainee: Trainee, is_last: bool) -> Iterator[None]:
     """Gradients are averaged over processes in the last batch of a step only."""
     with ExitStack() as stack:
-        for module in (trainee.model, trainee.discriminator):
-            if module is not None:
-                stack.enter_context(trainee.fabric.no_backward_sync(module, enabled=not is_last))
+        for module in (trainee.model, *trainee.discriminators.values()):
+            stack.enter_context(trainee.fabric.no_backward_sync(module, enabled=not is_last))
         yield
 
 
-def _optimiser(network: nn.Module, settings: OptimiserConfig, factor: float = 1.0) -> torch.optim.Optimizer:
+def _optimiser(
+    network: nn.Module, settings: OptimiserConfig, factor: float = 1.0, weight_decay: float | None = None
+) -> torch.optim.Optimizer:
     """AdamW with the peak rate remembered in each group; ImageNet layers get their own, slower group."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in network.named_parameters():
@@ -391,7 +423,7 @@ def _optimiser(network: nn.Module, settings: OptimiserConfig, factor: float = 1.
         ],
         lr=settings.learning_rate,
         betas=settings.betas,
-        weight_decay=settings.weight_decay,
+        weight_decay=settings.weight_decay if weight_decay is None else weight_decay,
         fused=True,  # a third of the time, on a CPU too
     )
 
@@ -434,7 +466,7 @@ def _not_finite(losses: StepLosses) -> str | None:
 
 def _clip(trainee: Trainee, name: str, keys: tuple[str, ...], trouble: str | None) -> tuple[float, str | None]:
     """Clip one network's gradient; its norm before, and the first trouble known by now."""
-    network = trainee.discriminator if name == "discriminator" else getattr(trainee.plain, name)
+    network = trainee.discriminators.get(name) or getattr(trainee.plain, name)
     norm = trainee.fabric.clip_gradients(
         network, trainee.optimisers[name], max_norm=trainee.config.optimiser.clip_norm, error_if_nonfinite=False
     )
@@ -465,15 +497,21 @@ def _gradient_norms(trainee: Trainee, losses: StepLosses) -> dict[str, float]:
     return norms
 
 
-def _roll_back(trainee: Trainee, stage: Stage, run: Path, course: Course, log: RunLog, error: NotFiniteError) -> Course:
-    """Back to the last checkpoint, but for the streams: they go on behind the samples that led here."""
+def _roll_back(
+    trainee: Trainee, stage: Stage, run: Path, course: Course, log: RunLog, error: UserError, pointer: str
+) -> Course:
+    """Back to a checkpoint, "last" or "best", but for the streams: they go on behind the samples that led here."""
     if course.rollbacks >= trainee.config.schedule.max_rollbacks:
         raise UserError(f"{error}; rolled back {course.rollbacks} times before: schedule.max_rollbacks")
     trainee.fabric.barrier()
-    if not (run / "last").is_file():
+    if not (run / pointer).is_file():
         raise UserError(f"{error}; there is none yet to roll back to: schedule.checkpoint_every")
-    checkpoint = open_checkpoint(run)
+    checkpoint = open_checkpoint(run, pointer)
     _, restored = _restore(trainee, stage, checkpoint)
+    trainee.fabric.barrier()
+    if trainee.fabric.is_global_zero:
+        forget_later(run, checkpoint.step)
+    trainee.fabric.barrier()
     log.rewind(checkpoint.step)
     log.say(f"{error}. Rolled back to step {checkpoint.step}, on with other draws")
     # Not joint_start_s: the clock goes on.
@@ -486,7 +524,10 @@ def _gauge(trainee: Trainee, stage: Stage, log: RunLog, course: Course, clock: C
         values = stage.gauge(trainee.ema.module, progress)
     log.numbers("gauge", course.step, clock.seconds, values)
     log.say(f"step {course.step}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
-    # Rounding may tell ranks apart, and saving is done together.
+    # Rounding may tell ranks apart, and what follows is done together.
+    collapsed = trainee.fabric.broadcast(stage.collapse(values))
+    if collapsed is not None:
+        raise CollapsedError(f"step {course.step}: collapsed: {collapsed}")
     value = trainee.fabric.broadcast(values.get(stage.best_gauge, math.nan))
     is_best = value < (math.inf if course.best is None else course.best)
     course.best = value if is_best else course.best
@@ -594,8 +635,7 @@ def _save(trainee: Trainee, stage: Stage, run: Path, course: Course, clock: Cloc
             "ema": trainee.ema.module.state_dict(),
             **stage.tensors(),
         }
-        if trainee.discriminator is not None:
-            weights["discriminator"] = trainee.discriminator.module.state_dict()
+        weights |= {name: network.module.state_dict() for name, network in trainee.discriminators.items()}
         optimisers = {name: optimiser.state_dict() for name, optimiser in trainee.optimisers.items()}
         state = {
             "course": asdict(course),
@@ -620,9 +660,8 @@ def _restore(trainee: Trainee, stage: Stage, checkpoint: Checkpoint) -> tuple[Cl
             "with --init"
         )
     trainee.ema.n_averaged.fill_(state["ema_updates"])
-    if trainee.discriminator is not None:
-        source = f"{checkpoint.folder}/discriminator.safetensors"
-        load_strictly(trainee.discriminator.module, checkpoint.weights("discriminator"), source)
+    for name, network in trainee.discriminators.items():
+        load_strictly(network.module, checkpoint.weights(name), f"{checkpoint.folder}/{name}.safetensors")
     for name, stored in checkpoint.optimisers().items():
         trainee.optimisers[name].load_state_dict(stored)
     # Values that differ between ranks are estimates of the same thing: another number of ranks takes what there is.

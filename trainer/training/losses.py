@@ -101,10 +101,10 @@ def discriminator_loss(real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor
 
 
 def r1_penalty(scores: Sequence[torch.Tensor], real: torch.Tensor) -> torch.Tensor:
-    """Mean squared gradient norm of the scores at real drawings, which must require grad (Mescheder et al. 2018)."""
-    total = torch.stack([score.mean((1, 2, 3)) for score in scores]).mean(0).sum()
+    """Mean squared gradient norm of the scores at real inputs, which must require grad (Mescheder et al. 2018)."""
+    total = torch.stack([score.flatten(1).mean(1) for score in scores]).mean(0).sum()
     (gradient,) = torch.autograd.grad(total, real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
+    return gradient.square().flatten(1).sum(1).mean()
 
 
 class PerceptualLoss(nn.Module):

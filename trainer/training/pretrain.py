@@ -20,7 +20,7 @@ from trainer.models.features import Features
 from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.training import gauges
-from trainer.training.drawings import spoil_drawings, vary_poses
+from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.folders import Folders
 from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
@@ -82,8 +82,8 @@ class Pretrain:
             terms["perceptual"] = weights.perceptual * self.perceptual(output.reconstruction, batch.images, subject)
         return StepLosses(terms, batch.keys, batch.size)
 
-    def discriminator_losses(self, step: int) -> StepLosses | None:
-        return None
+    def discriminator_losses(self, step: int) -> dict[str, StepLosses]:
+        return {}
 
     def end_step(self) -> None:
         self.perceptual.settle()
@@ -94,6 +94,12 @@ class Pretrain:
         values |= gauges.leakage(ema, self.perceptual.features, self.held_out, blend, self.trainee.device)
         self._consider_pictures(values)
         return values
+
+    def collapse(self, values: dict[str, float]) -> str | None:
+        return None
+
+    def conclusion(self, best: float | None) -> str | None:
+        return None
 
     def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
         return gauges.strip(ema, self.held_out, self.skeleton, self.config, self.trainee.device)
@@ -112,7 +118,7 @@ class Pretrain:
         """Poses of the prior, varied, [D, K, 2] under the drawing's names, and their spoilt drawings [D, C, s, s]."""
         joints = vary_poses(next(self.streams["prior"]).to(self.trainee.device), self.skeleton)
         draw = self.trainee.plain.draw
-        return draw.named(joints), spoil_drawings(draw.centred(joints), self.skeleton)
+        return draw.named(joints), spoilt_drawings(joints, draw, self.skeleton)
 
     def _pose_head_term(self, output: PoseOutput, joints: torch.Tensor) -> dict[str, torch.Tensor]:
         loss = huber(output.drawn_pose_2d.joints, joints, inside_frame(joints))
@@ -132,10 +138,10 @@ class Pretrain:
         values["pictures_teach"] = float(self.pictures_teach)
 
 
-def held_out_set(trainee: Trainee, datasets: Datasets, crop: CropConfig) -> list[Batch]:
+def held_out_set(trainee: Trainee, datasets: Datasets, crop: CropConfig, with_neighbours: bool = False) -> list[Batch]:
     """The batches that a stage is gauged on: some of the datasets' frames, evenly spread, cropped without chance."""
     config = trainee.config
-    return load_gauge_set(datasets, trainee.skeleton, config.data, crop, config.schedule.gauge_samples)
+    return load_gauge_set(datasets, trainee.skeleton, config.data, crop, config.schedule.gauge_samples, with_neighbours)
 
 
 def make_perceptual_loss(trainee: Trainee) -> PerceptualLoss:
@@ -157,13 +163,18 @@ def supervised_terms(
         "skeleton_image": weights.skeleton_image
         * skeleton_image_loss(output.skeleton_image, target, weights.foreground),
         "joints_2d": weights.joints_2d * huber(output.pose_2d.joints, batch.joints, known),
-        "reprojection": weights.reprojection * huber(output.pose_3d.reprojected, batch.joints, known),
-        "joints_3d": weights.joints_3d
-        * joints_3d_loss(output.pose_3d.joints, batch.joints_cam, root, uplift.height_m, torch.ones_like(known)),
-        "rotations": weights.rotations * rotation_loss(output.pose_3d.rotations, batch.rotations_cam),
         "facing": weights.facing * facing_loss(output.facing_6d, batch.rotations_cam[:, root]),
-        "bones": weights.bones * bone_loss(output.pose_3d.lengths),
     }
+    if config.model.uplift.in_loop != "none":
+        pose = output.pose_3d
+        everywhere = torch.ones_like(known)
+        terms |= {
+            "reprojection": weights.reprojection * huber(pose.reprojected, batch.joints, known),
+            "joints_3d": weights.joints_3d
+            * joints_3d_loss(pose.joints, batch.joints_cam, root, uplift.height_m, everywhere),
+            "rotations": weights.rotations * rotation_loss(pose.rotations, batch.rotations_cam),
+            "bones": weights.bones * bone_loss(pose.lengths),
+        }
     if output.turned_logit is not None:
         turned = model.draw.viewer_sides.turned(batch.joints)
         terms["turned"] = weights.turned * turned_loss(output.turned_logit, turned)
@@ -171,7 +182,12 @@ def supervised_terms(
 
 
 def blend_at(progress: float, config: TrainConfig) -> float:
-    """How much of the drawn joints is reprojected: 0 at first, 1 in the end, so that a raw uplift destroys nothing."""
+    """How much of the drawn joints is reprojected: 0 at first, 1 in the end, so that a raw uplift destroys nothing.
+
+    0 throughout where the uplift is not in the loop.
+    """
+    if config.model.uplift.in_loop != "end_to_end":
+        return 0.0
     start, end = config.schedule.blend_from, config.schedule.blend_until
     if progress >= end:
         return 1.0

@@ -15,6 +15,7 @@ from trainer.training.checkpoint import Checkpoint
 from trainer.training.finetune import Finetune
 from trainer.training.folders import FOLDERS, Folders
 from trainer.training.loop import NETWORKS, Stage, Trainee, fit, make_fabric, set_up
+from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain
 from trainer.training.refine import REFINED_NETWORKS, Refine
 
@@ -26,6 +27,8 @@ def make_stage(trainee: Trainee, folders: Folders) -> Stage:
             return Pretrain(trainee, folders)
         case "finetune":
             return Finetune(trainee, folders)
+        case "mean_teacher":
+            return MeanTeacher(trainee, folders)
         case "refine":
             return Refine(trainee, folders)
 
@@ -35,9 +38,11 @@ def begin(config: TrainConfig, folders: Folders, device: str, init: Checkpoint |
     # cv2's threads take the cores from torch's, and pictures are too small to gain by them.
     cv2.setNumThreads(0)
     fabric = make_fabric(device, config.optimiser.precision)
-    is_adversarial = config.stage == "finetune" and config.losses.adversarial_ratio > 0
-    trained = REFINED_NETWORKS if config.stage == "refine" else NETWORKS
-    trainee = set_up(config, load_skeleton(config.skeleton), fabric, init, trained, is_adversarial)
+    skeleton, is_refining = load_skeleton(config.skeleton), config.stage == "refine"
+    trained = REFINED_NETWORKS if is_refining else NETWORKS
+    if config.model.uplift.in_loop == "none":
+        trained = tuple(name for name in trained if name != "uplift")
+    trainee = set_up(config, skeleton, fabric, init, trained, is_refining)
     return trainee, make_stage(trainee, folders)
 
 

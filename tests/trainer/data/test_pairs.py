@@ -79,3 +79,37 @@ def test_stills_get_a_warped_and_masked_partner(painted_clips):
         dim=1
     ) < 0.05  # white balance tints it
     assert (grey.float().mean(dim=(1, 2)) > 0.3).all()
+
+
+def test_neighbours_are_the_frames_next_before_and_after_in_the_same_crop(tmp_path, write_shards):
+    """Each frame is of one grey level, 10 for each number; numbers 0 2 4 6 and, after a gap, 30."""
+    records = []
+    for place, number in enumerate((0, 2, 4, 6, 30)):
+        image = np.full((32, 32, 3), 10 + 5 * number, np.uint8)
+        real = RealFrame(f"00000000-{place:02d}-00", image, "c0", number, 0.0, (0, 0, 32, 32), "x")
+        records.append((real.key, encode_real(real)))
+    folder = write_shards(tmp_path / "clip", "real", [records])
+    still = {"brightness": 0, "contrast": 0, "saturation": 0, "white_balance": 0, "grayscale_probability": 0}
+    data = DataConfig(**SMALL, real_photometric=still | {"blur_probability": 0, "noise_probability": 0,
+                                                         "cutout_probability": 0}, pair_min_gap_frames=1)  # fmt: skip
+    seen = {}
+    stream = real_stream(folder, data, seed=0, with_neighbours=True)
+    for _ in range(20):
+        batch = next(stream)
+        levels = ((255 * batch.neighbours.mean((2, 3, 4)) - 10) / 5).round().int().tolist()
+        seen |= dict(zip(batch.keys, zip(levels, batch.neighbour_weight.tolist(), strict=True), strict=True))
+    assert seen == {
+        "00000000-00-00": ([0, 0], 0.0),
+        "00000000-01-00": ([0, 4], 1.0),
+        "00000000-02-00": ([2, 6], 1.0),
+        "00000000-03-00": ([6, 6], 0.0),
+        "00000000-04-00": ([30, 30], 0.0),
+    }
+
+
+def test_asking_for_neighbours_changes_nothing_else(painted_clips):
+    folder, data = painted_clips(clips=2), DataConfig(**SMALL)
+    with_them, without = (next(real_stream(folder, data, 0, with_neighbours=wanted)) for wanted in (True, False))
+    assert without.neighbours is None and without.neighbour_weight is None
+    assert with_them.keys == without.keys
+    assert torch.equal(with_them.images, without.images) and torch.equal(with_them.partners, without.partners)

