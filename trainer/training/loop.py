@@ -617,7 +617,7 @@ class _Meter:
     def note(self, step: int, last_step: int, fraction: float) -> str:
         if not self._shown:
             return f"step {step}/{last_step}"
-        left_s = self.clock.seconds * (1.0 - fraction) / max(fraction, 1e-6)
+        left_s = self.clock.seconds * max(1.0 - fraction, 0.0) / max(fraction, 1e-6)
         return f"step {step}/{last_step}  {self._shown}  {left_s / 60:.0f} min left"
 
 
