@@ -47,7 +47,7 @@ def main() -> None:
             name = f"{video.stem}-{index:05d}.jpg"
             cv2.imwrite(str(pictures / name), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
             height, width = frame.shape[:2]
-            images.append({"id": identity, "file_name": name, "width": width, "height": height})
+            images.append({"id": identity, "file_name": name, "width": width, "height": height, "vid_id": video.stem})
             annotations.append(annotation(identity, keypoints))
     category = {"id": 1, "name": "person", "keypoints": list(LANDMARKS), "skeleton": []}
     content = {"images": images, "annotations": annotations, "categories": [category]}

@@ -240,7 +240,14 @@ def evaluate(
 @app.command()
 def ablate(
     grid: Annotated[str, typer.Argument(metavar="GRID", help="Name in recipes/ablations/, or path of a YAML file.")],
-    test: Annotated[str, typer.Option(help="Labelled dataset that every run is judged on.")],
+    tests: Annotated[
+        list[str],
+        typer.Option(
+            "--test",
+            metavar="DATASET|NAME:ROOT",
+            help="What every run is judged on: a labelled dataset, or a benchmark and its folder. May be given again.",
+        ),
+    ],
     data: DataOption = [],  # noqa: B006
     real: RealOption = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of runs and table.", show_default="runs/ablate/GRID")] = None,
@@ -257,7 +264,7 @@ def ablate(
 
     folders = _folders(None, synthetic=(data, DEFAULT_DATA), real=(real, None))
     target = out or Path("runs/ablate") / Path(grid).stem
-    if not run_ablation(grid, folders, test, target, seeds, jobs, tuple(overrides), dry_run, device, typer.echo):
+    if not run_ablation(grid, folders, tests, target, seeds, jobs, tuple(overrides), dry_run, device, typer.echo):
         raise typer.Exit(1)
 
 

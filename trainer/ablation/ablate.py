@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from rich.console import Console
 
 from posecore.dataset import write_atomically
 from trainer.ablation.compare import compare, comparison_markdown, comparison_table
-from trainer.ablation.execute import Workshop, carry_out, judge
+from trainer.ablation.execute import Workshop, carry_out
 from trainer.ablation.grid import load_grid
+from trainer.ablation.judging import content_of, judge
 from trainer.ablation.plan import Entry, levels, plan_entries
 from trainer.training.checkpoint import open_checkpoint
 from trainer.training.folders import Folders
@@ -23,7 +24,7 @@ RESULT, TABLE = "ablation.json", "ablation.md"
 def run_ablation(
     name: str,
     folders: Folders,
-    test: str,
+    tests: Sequence[str],
     out: Path,
     seeds: int,
     jobs: int,
@@ -35,13 +36,13 @@ def run_ablation(
     """Carry out a grid.
 
     Args:
-        name: of the grid, or its path. test: labelled dataset. overrides: for every stage of every run.
+        name: of the grid, or its path. tests: see `judging`. overrides: for every stage of every run.
 
     Returns:
         False if a run failed; the table is then of the variants all of whose runs came through.
 
     Raises:
-        UserError: grid, configuration or dataset is refused, or nothing is left to compare.
+        UserError: grid, configuration, dataset or test is refused.
     """
     grid = load_grid(name)
     entries = plan_entries(grid, folders, seeds, overrides)
@@ -54,6 +55,8 @@ def run_ablation(
             start = f", from {run.init.name}" if run.init else ""
             say(f"  {run.name}: {schedule.steps} steps of {run.config.images_per_step} images{limit}{start}")
         return True
+    for test in tests:
+        content_of(test)  # to miss one after hours of training would be late
     workshop = Workshop(out, folders, jobs, device)
     failed = carry_out(entries, workshop, say)
     whole = [
@@ -62,27 +65,33 @@ def run_ablation(
     if grid.baseline not in whole or len(whole) < 2:
         say(f"nothing to compare: {len(failed)} of {len(runs)} runs failed; mend the cause and repeat the command")
         return False
-    judged = {
-        variant: [judge(entry.run, test, workshop) for entry in entries if entry.variant == variant]
-        for variant in whole
-    }
-    comparison = compare(judged, grid.metrics, grid.baseline)
-    budgets = {variant: [_budget(e, workshop) for e in entries if e.variant == variant] for variant in whole}
-    record = {
+    record: dict[str, Any] = {
         "question": grid.question,
         "baseline": grid.baseline,
-        "test": test,
-        "num_subjects": len(judged[grid.baseline][0].groups),
         "seeds": seeds,
         "overrides": list(overrides),
         "failed": failed,
-        "budgets": budgets,
-        "comparison": comparison,
+        "budgets": {variant: [_budget(e, workshop) for e in entries if e.variant == variant] for variant in whole},
+        "tests": {},
     }
+    text = f"# {grid.question}\n\n{_told(record)}\n"
+    console = Console(width=max(Console().width, 120), soft_wrap=True)
+    for test in tests:
+        judged = {
+            variant: [
+                judge(workshop.run_folder(entry.run), test, out / "judged", device)
+                for entry in entries
+                if entry.variant == variant
+            ]
+            for variant in whole
+        }
+        comparison = compare(judged, grid.metrics, grid.baseline)
+        subjects = len(judged[grid.baseline][0].groups)
+        record["tests"][test] = {"num_subjects": subjects, "comparison": comparison}
+        text += f"\n## {test}, {subjects} subjects\n\n{comparison_markdown(grid, comparison)}"
+        console.print(comparison_table(grid, comparison, f"{grid.question} {test}, {subjects} subjects"))
     write_atomically(out / RESULT, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-    text = f"# {grid.question}\n\n{_told(record)}\n\n{comparison_markdown(grid, comparison)}"
     write_atomically(out / TABLE, text.encode())
-    Console(width=max(Console().width, 120), soft_wrap=True).print(comparison_table(grid, comparison))
     say(f"wrote {out / RESULT} and {out / TABLE}")
     return not failed
 
@@ -100,13 +109,13 @@ def _budget(entry: Entry, workshop: Workshop) -> dict[str, Any]:
 
 
 def _told(record: dict[str, Any]) -> str:
-    """Test set, seeds and budgets in a sentence or two."""
+    """Seeds and budgets in a sentence or two."""
     all_budgets = [budget for budgets in record["budgets"].values() for budget in budgets]
     ranges = {
         name: f"{min(b[name] for b in all_budgets)} to {max(b[name] for b in all_budgets)}"
         for name in ("images", "minutes")
     }
     return (
-        f"{record['num_subjects']} subjects of {record['test']}, {record['seeds']} seeds; {ranges['images']} images "
-        f"and {ranges['minutes']} minutes a run, stages together. 95% intervals over seeds and scenes."
+        f"{record['seeds']} seeds; {ranges['images']} images and {ranges['minutes']} minutes a run, stages together. "
+        "95% intervals over seeds and scenes."
     )

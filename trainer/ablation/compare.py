@@ -14,8 +14,8 @@ import numpy as np
 from rich.box import SIMPLE
 from rich.table import Table
 
-from trainer.ablation.execute import Judged
 from trainer.ablation.grid import Grid
+from trainer.ablation.judging import Judged
 from trainer.evaluation.bootstrap import draw_clusters, interval
 from trainer.evaluation.evaluate import METRIC_TITLES
 from trainer.evaluation.tables import format_metric
@@ -58,9 +58,9 @@ def compare(
     return result
 
 
-def comparison_table(grid: Grid, comparison: Comparison) -> Table:
+def comparison_table(grid: Grid, comparison: Comparison, title: str) -> Table:
     """For the terminal: a row a variant."""
-    table = Table(title=grid.question, box=SIMPLE, title_justify="left")
+    table = Table(title=title, box=SIMPLE, title_justify="left")
     table.add_column("variant")
     for metric in grid.metrics:
         table.add_column(METRIC_TITLES[metric], justify="right")

@@ -1,7 +1,7 @@
 """Carrying out a plan: each run is a `trainer run` process, several at a time, what is finished is never done again.
 
-OUT/runs/NAME is a run folder, OUT/logs/NAME.log what it printed, OUT/judged/NAME-TEST.npz how it did on the test
-set, one value for each subject and metric. Stopped, or with a failed run, the same command goes on where it was.
+OUT/runs/NAME is a run folder, OUT/logs/NAME.log what it printed, OUT/configs/NAME.yaml its configuration. Stopped, or
+with a failed run, the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from posecore.dataset import write_atomically
 from posecore.errors import UserError
-from trainer.ablation.plan import Entry, PlannedRun, fingerprint, levels
+from trainer.ablation.plan import Entry, PlannedRun, levels
 from trainer.config import dump_config
-from trainer.evaluation.evaluate import estimate_poses
-from trainer.evaluation.metrics import per_subject_metrics, with_known_joints
 from trainer.training.folders import Folders
 
 FINISHED = "finished"
@@ -45,18 +41,6 @@ class Workshop:
         return self.out / "runs" / run.name
 
 
-@dataclass(frozen=True)
-class Judged:
-    """How one run did on each of N subjects of the test set.
-
-    Attributes:
-        values: metric -> [N], NaN where a subject cannot be judged by it. groups: [N] names of what is drawn together.
-    """
-
-    values: dict[str, np.ndarray]
-    groups: np.ndarray
-
-
 def carry_out(entries: Sequence[Entry], workshop: Workshop, say: Callable[[str], None]) -> list[str]:
     """Train what is not yet trained.
 
@@ -73,24 +57,6 @@ def carry_out(entries: Sequence[Entry], workshop: Workshop, say: Callable[[str],
                     say(f"{run.name} failed: {problem}")
                     failed.append(run.name)
     return failed
-
-
-def judge(run: PlannedRun, test: str, workshop: Workshop) -> Judged:
-    """A finished run on a labelled dataset, from its stored judgement if there is one."""
-    path = workshop.out / "judged" / f"{run.name}-{fingerprint(test)}.npz"
-    if path.is_file():
-        stored = np.load(path)
-        values = {name.removeprefix("metric_"): stored[name] for name in stored if name.startswith("metric_")}
-        return Judged(values, stored["groups"])
-    poses, skeleton = estimate_poses(workshop.run_folder(run), test, workshop.device)
-    poses = with_known_joints(poses)
-    judged = Judged(per_subject_metrics(poses, skeleton), np.asarray(poses.groups))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {f"metric_{name}": values for name, values in judged.values.items()}
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, groups=judged.groups, **arrays)
-    os.replace(temporary, path)
-    return judged
 
 
 def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> str | None:

@@ -58,6 +58,8 @@ def read_instances(content: dict[str, Any], images: Path, left_out: Counter[str]
         images: the folder that `file_name` is relative to.
     """
     files = {image["id"]: image["file_name"] for image in content["images"]}
+    # PoseTrack's field: pictures of one video resemble each other.
+    videos = {image["id"]: image.get("vid_id", image["id"]) for image in content["images"]}
     species = {category["id"]: category["name"] for category in content["categories"]}
     for annotation in sorted(content["annotations"], key=lambda a: (a["image_id"], a["id"])):
         keypoints = np.array(annotation.get("keypoints", []), dtype=np.float64).reshape(-1, 3)
@@ -76,7 +78,7 @@ def read_instances(content: dict[str, Any], images: Path, left_out: Counter[str]
                 joints_px=np.where(keypoints[:, 2:] > 0, keypoints[:, :2] + 0.5, np.nan),
                 visible=keypoints[:, 2] == 2,
                 box_px=(x, y, width, height),
-                cluster=str(annotation["image_id"]),
+                cluster=str(videos[annotation["image_id"]]),
                 species=species[annotation["category_id"]],
                 scale_px=float(np.sqrt(annotation.get("area", width * height))),
                 annotation={key: annotation[key] for key in ("id", "image_id", "category_id", "bbox")},

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from posecore.errors import UserError
 from posecore.sample import inside_frame
+from posecore.skeleton import Skeleton
 from trainer.benchmarks.benchmark import DEFAULT_CUTOFF, Answers, Benchmark, OpenBenchmark, Request
 from trainer.benchmarks.joints import JudgedJoints, judged_joints, read_joint_map
 from trainer.benchmarks.pictures import PictureReader
@@ -77,21 +78,10 @@ def evaluate_benchmark(
         UserError: no such checkpoint, benchmark or option; a folder of another layout; animals for a model of people
             or the other way round.
     """
-    benchmark = find_benchmark(name)
-    loaded = load_model(run, device, weights)
-    trained = loaded.skeleton
-    if benchmark.superset not in (None, trained.superset):
-        plans = {"human": "people", "quadruped": "animals"}
-        raise UserError(
-            f"--benchmark {name}: its subjects are {plans[benchmark.superset]}, the model of {run} knows "
-            f"{plans[trained.superset]} ({trained.name}); choose another benchmark or checkpoint"
-        )
-    request = make_request(benchmark, options, trained.superset)
-    opened = benchmark.open(root, request)
-    joints = judged_joints(opened.joints, trained, name)
+    benchmark, loaded = find_benchmark(name), load_model(run, device, weights)
     left_out: Counter[str] = Counter()
-    samples = _chosen_samples(opened, max_samples, left_out)
-    answers, poses = _answer(loaded, joints, samples, request, torch.device(device), left_out)
+    answers, poses = _judge(run, loaded, benchmark, root, options, device, max_samples, left_out)
+    joints, request = answers.joints, answers.request
     return {
         "checkpoint": str(loaded.folder),
         "step": loaded.step,
@@ -108,6 +98,19 @@ def evaluate_benchmark(
         "joints_unknown_to_model": list(joints.unknown_to_model),
         "left_out": dict(left_out),
     }
+
+
+def estimate_benchmark(
+    run: str | Path, name: str, root: Path, device: torch.device | str = "cpu"
+) -> tuple[Poses, Skeleton]:
+    """A run's answers on a benchmark's usual test part, in pixels of the crops, and the joints that they are in.
+
+    Raises:
+        UserError: as `evaluate_benchmark`.
+    """
+    benchmark, loaded = find_benchmark(name), load_model(run, device)
+    answers, poses = _judge(run, loaded, benchmark, root, BenchmarkOptions(), device, None, Counter())
+    return poses, answers.joints.skeleton
 
 
 def make_request(benchmark: Benchmark, options: BenchmarkOptions, superset: str) -> Request:
@@ -192,6 +195,30 @@ def _cells(metric: dict[str, float | None] | None) -> tuple[str, str]:
         return "-", "-"
     has_interval = metric["low"] is not None
     return f"{metric['value']:.3g}", f"{metric['low']:.3g} .. {metric['high']:.3g}" if has_interval else "-"
+
+
+def _judge(
+    run: str | Path,
+    loaded: LoadedModel,
+    benchmark: Benchmark,
+    root: Path,
+    options: BenchmarkOptions,
+    device: torch.device | str,
+    max_samples: int | None,
+    left_out: Counter[str],
+) -> tuple[Answers, Poses]:
+    trained = loaded.skeleton
+    if benchmark.superset not in (None, trained.superset):
+        plans = {"human": "people", "quadruped": "animals"}
+        raise UserError(
+            f"--benchmark {benchmark.name}: its subjects are {plans[benchmark.superset]}, the model of {run} knows "
+            f"{plans[trained.superset]} ({trained.name}); choose another benchmark or checkpoint"
+        )
+    request = make_request(benchmark, options, trained.superset)
+    opened = benchmark.open(root, request)
+    joints = judged_joints(opened.joints, trained, benchmark.name)
+    samples = _chosen_samples(opened, max_samples, left_out)
+    return _answer(loaded, joints, samples, request, torch.device(device), left_out)
 
 
 def _chosen_samples(

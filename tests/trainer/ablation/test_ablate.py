@@ -26,13 +26,14 @@ def test_an_ablation_trains_each_run_once_and_compares_what_came_through(tmp_pat
     def ablate():
         said.clear()
         folders = Folders(synthetic=data)
-        return run_ablation(str(grid), folders, data, tmp_path / "out", 1, 2, QUICK, False, "cpu", said.append)
+        return run_ablation(str(grid), folders, [data], tmp_path / "out", 1, 2, QUICK, False, "cpu", said.append)
 
     assert ablate()
     assert sum(line.endswith("is trained") for line in said) == 2
     record = json.loads((tmp_path / "out" / RESULT).read_text())
-    assert record["num_subjects"] == 12 and record["budgets"]["fast"][0]["steps"] == 3
-    assert record["comparison"]["slow"]["error_pct"] != record["comparison"]["fast"]["error_pct"]
+    assert record["tests"][data]["num_subjects"] == 12 and record["budgets"]["fast"][0]["steps"] == 3
+    comparison = record["tests"][data]["comparison"]
+    assert comparison["slow"]["error_pct"] != comparison["fast"]["error_pct"]
     assert "| fast |" in (tmp_path / "out" / TABLE).read_text()
 
     # A third variant cannot be trained; the first two are not trained again.
@@ -42,4 +43,4 @@ def test_an_ablation_trains_each_run_once_and_compares_what_came_through(tmp_pat
     assert not any(line.endswith("is trained") for line in said)
     assert any("impossible-pretrain-seed0" in line and "nowhere" in line for line in said)
     record = json.loads((tmp_path / "out" / RESULT).read_text())
-    assert set(record["comparison"]) == {"slow", "fast"} and len(record["failed"]) == 1
+    assert set(record["tests"][data]["comparison"]) == {"slow", "fast"} and len(record["failed"]) == 1

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trainer.ablation.compare import compare, comparison_markdown
-from trainer.ablation.execute import Judged
 from trainer.ablation.grid import Grid
+from trainer.ablation.judging import Judged
 
 GROUPS = np.array([f"scene {number // 2}" for number in range(80)])
 

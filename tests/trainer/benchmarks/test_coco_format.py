@@ -60,6 +60,16 @@ def test_labels_come_in_our_pixels_and_what_is_not_labelled_is_nan(coco_folder, 
     assert left_out == {"crowds": 1, "subjects without a labelled joint": 1}
 
 
+def test_pictures_of_one_video_are_drawn_together(coco_folder, read):
+    path = coco_folder / "annotations" / "person_keypoints_val2017.json"
+    assert len({sample.cluster for sample in read(coco.BENCHMARK, coco_folder)[1]}) == 2
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["vid_id"] = "walk"
+    path.write_text(json.dumps(content))
+    assert {sample.cluster for sample in read(coco.BENCHMARK, coco_folder)[1]} == {"walk"}
+
+
 def test_pictures_one_folder_deeper_are_found_too(coco_folder, read):
     (coco_folder / "images").mkdir()
     (coco_folder / "val2017").rename(coco_folder / "images" / "val2017")
