@@ -68,8 +68,16 @@ def test_to_exchange_the_sides_twice_is_to_do_nothing():
 
 def test_an_unknown_pair_does_not_decide_who_shows_the_back():
     joints = front_view() * MIRROR
-    joints[0, H36M.index("left_wrist")] = torch.nan
+    joints[0, H36M.index("left_hip")] = torch.nan
     assert ViewerSides(H36M).turned(joints).tolist() == [True]
+
+
+def test_limbs_that_swing_across_do_not_turn_a_body():
+    joints, swap = front_view(), list(H36M.swap)
+    limbs = [j for j, name in enumerate(H36M.joints) if name.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")]
+    joints[:, limbs] = 2 * joints[:, swap][:, limbs]
+    assert (joints[:, limbs, 0] - front_view()[:, limbs, 0]).abs().min() > 0.05
+    assert ViewerSides(H36M).turned(joints).tolist() == [False]
 
 
 def test_the_viewer_s_drawing_forgets_which_way_a_body_faces():
