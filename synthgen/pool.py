@@ -25,7 +25,7 @@ from synthgen.shards import ShardRecord, ShardTask, current_versions, render_sha
 _FRAMES_PER_WORKER = 4000
 _MOST_DEATHS_PER_SHARD = 3
 _CONTEXT = multiprocessing.get_context("spawn")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def render_shards(
     """Render shards with a pool of processes; closing the iterator stops them at once.
 
     Args:
-        threads: of each worker; by default they share the cores.
+        threads: of each worker's engine; by default they share the cores.
 
     Raises:
         UserError: a shard failed for a reason that redoing cannot mend, or killed its worker three times.
@@ -153,28 +153,29 @@ def render_shards(
 def _start(recipe: Recipe, folder: Path, threads: int) -> _Worker:
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_work, args=(theirs, recipe.to_dict(), folder, threads), daemon=True)
-    with _surroundings(threads):
+    with _surroundings():
         process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
 @contextmanager
-def _surroundings(threads: int) -> Iterator[None]:
+def _surroundings() -> Iterator[None]:
     """What a process that is started meanwhile inherits.
 
-    Limits of numpy's threads: its libraries read them as they are loaded, which is before the first line of ours runs
-    there. And a search path without Blender's own folders, which a process that has imported bpy has on it: one of them
+    One thread for numpy: with another number of them matrix products differ in their last bits on some processors, and
+    bytes must not depend on the number of workers. Its libraries read the limit as they are loaded, which is before the
+    first line of ours runs there. And a search path without Blender's own folders, which a process that has imported bpy has on it: one of them
     holds another, hollow `bpy` that workers would import instead.
     """
     variables, path = dict(os.environ), list(sys.path)
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    os.environ.update(_ONE_THREAD)
     sys.path[:] = [folder for folder in path if not (Path(folder) / "bpy" / "__init__.py").is_file()]
     try:
         yield
     finally:
         sys.path[:] = path
-        for name in _THREAD_VARIABLES:
+        for name in _ONE_THREAD:
             os.environ.pop(name)
             if name in variables:
                 os.environ[name] = variables[name]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from posecore.codec import decode, encode, read_meta
 from posecore.dataset import MANIFEST_NAME, Manifest, join_url, write_atomically
@@ -41,6 +42,7 @@ class Rerendered:
     is_variant: bool
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # as in a worker: more threads, other last bits
 def rerender(
     data: str, key: str, overrides: tuple[str, ...] = (), on_setup: catalog.Progress = catalog.silent
 ) -> Rerendered:
