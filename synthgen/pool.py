@@ -165,8 +165,8 @@ def _surroundings() -> Iterator[None]:
 
     One thread for numpy: with another number of them matrix products differ in their last bits on some processors, and
     bytes must not depend on the number of workers. Its libraries read the limit as they are loaded, which is before the
-    first line of ours runs there. And a search path without Blender's own folders, which a process that has imported bpy has on it: one of them
-    holds another, hollow `bpy` that workers would import instead.
+    first line of ours runs there. And a search path without Blender's own folders, which a process that has imported
+    bpy has on it: one of them holds another, hollow `bpy` that workers would import instead.
     """
     variables, path = dict(os.environ), list(sys.path)
     os.environ.update(_ONE_THREAD)

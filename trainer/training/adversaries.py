@@ -14,9 +14,10 @@ from torch import nn
 
 from trainer.config import DiscriminatorConfig
 from trainer.models.discriminator import DRAWINGS, POSES, ReplayPool
-from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import discriminator_loss, generator_loss, r1_penalty
 from trainer.training.pose_terms import seen_from_anywhere
+from trainer.training.stage import StepLosses
+from trainer.training.trainee import Trainee
 
 BALANCE_EVERY = 10
 """Steps between measurements of the adversarial gradient against the perceptual one."""

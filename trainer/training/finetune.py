@@ -19,7 +19,6 @@ from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.training.adversaries import DrawingContest, PoseContest
 from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.folders import Folders
-from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
     bone_loss,
     consistency_loss,
@@ -30,6 +29,8 @@ from trainer.training.losses import (
 from trainer.training.mixed import Mixed
 from trainer.training.pose_terms import joint_limit_loss, smoothness_loss
 from trainer.training.pretrain import blend_at, supervised_terms
+from trainer.training.stage import StepLosses
+from trainer.training.trainee import Trainee
 
 
 class Finetune(Mixed):

@@ -1,39 +1,25 @@
 """The one training loop, `fit`: draw, step, average, log, gauge, save, stop. Stages say what a step's losses are.
 
-Steps, not epochs. Each network has its own optimiser and its own gradient clip. The running mean of the weights (EMA)
-is a separate, plain module, used for every gauge. A stop (time, Ctrl-C, SIGTERM) happens between two steps, with a
-checkpoint; resuming continues as if nothing had happened.
-
-Before each batch torch's generators are seeded with (seed, step, number of the batch in the step), so no state of them
-need be kept, and a step of two ranks is one of a single rank that accumulates two batches: same samples, same draws.
+Steps, not epochs. The running mean of the weights (EMA) is a separate, plain module, used for every gauge. A stop
+(time, Ctrl-C, SIGTERM) happens between two steps, with a checkpoint; resuming continues as if nothing had happened.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posecore.errors import UserError
-from posecore.skeleton import Skeleton
-from trainer.config import OptimiserConfig, TrainConfig
-from trainer.data.shard_stream import Stream
-from trainer.models.discriminator import build_discriminators
-from trainer.models.pose_model import PoseModel, build_pose_model
 from trainer.training.checkpoint import (
     Checkpoint,
     forget_later,
@@ -43,111 +29,9 @@ from trainer.training.checkpoint import (
     save_checkpoint,
 )
 from trainer.training.logs import RunLog
-
-NETWORKS = ("encoder", "pose_head", "uplift", "image_renderer")
-
-
-@dataclass(frozen=True)
-class StepLosses:
-    """One backward pass's terms, already weighted: their sum is what falls."""
-
-    terms: dict[str, torch.Tensor]
-    keys: tuple[str, ...]
-    """Of the samples in it: the NaN guard names them."""
-    num_images: int
-
-
-class Stage(Protocol):
-    """What tells pretraining, finetuning and refinement apart. Step and progress (0..1) are of the joint phase."""
-
-    best_gauge: str
-    """Name of the gauge that is lowest at the best checkpoint."""
-
-    streams: dict[str, Stream]
-    """Where it draws batches from; their positions are saved and restored by the loop."""
-
-    def pose_head_losses(self) -> StepLosses:
-        """The pose head alone on drawings."""
-
-    def losses(self, step: int, progress: float) -> StepLosses:
-        """All networks of the generator side; draws its own batches."""
-
-    def discriminator_losses(self, step: int) -> dict[str, StepLosses]:
-        """Of each discriminator that has something to judge, on what the generator side just showed."""
-
-    def end_step(self) -> None:
-        """After all batches of a step: what follows from them together."""
-
-    def gauge(self, ema: PoseModel, progress: float) -> dict[str, float]:
-        """Numbers on held-out data."""
-
-    def collapse(self, values: dict[str, float]) -> str | None:
-        """What a gauge's numbers say has collapsed, in a few words; None if nothing has."""
-
-    def conclusion(self, best: float | None) -> str | None:
-        """What the run says of itself in its end, if anything; `best` is the lowest value of the best gauge."""
-
-    def picture(self, ema: PoseModel, progress: float) -> np.ndarray:
-        """A strip to look at, [H, W, 3] uint8."""
-
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        """State to save, by file."""
-
-    def values(self) -> dict[str, Any]:
-        """State to save, JSON-able: switches."""
-
-    def restore(self, tensors: Callable[[str], dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
-        """Take both up again."""
-
-
-@dataclass
-class Trainee:
-    """The networks under training, wrapped by Fabric, and what belongs to them."""
-
-    fabric: Fabric
-    model: nn.Module
-    """PoseModel behind Fabric's wrapper; `ema` and `plain` are without."""
-    discriminators: dict[str, nn.Module]
-    """Each behind its own wrapper; its optimiser has the same name."""
-    ema: AveragedModel
-    optimisers: dict[str, torch.optim.Optimizer]
-    config: TrainConfig
-    skeleton: Skeleton
-
-    @property
-    def plain(self) -> PoseModel:
-        return self.model.module
-
-    @property
-    def device(self) -> torch.device:
-        return self.fabric.device
-
-
-@dataclass
-class Course:
-    """How far a run has come: what a checkpoint remembers besides weights, streams and the stage's own state."""
-
-    step: int = 0
-    best: float | None = None
-    """Lowest value of the stage's best gauge so far."""
-    gauges_since_best: int = 0
-    joint_start_s: float | None = None
-    """When the pose head alone was done, on the run's clock."""
-    rollbacks: int = 0
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one step gave: means of its terms over its batches, norms of gradients, samples."""
-
-    terms: dict[str, float]
-    norms: dict[str, float]
-    keys: tuple[str, ...]
-    num_images: int
-
-
-class NotFiniteError(UserError):
-    """A loss or gradient is not finite."""
+from trainer.training.stage import Stage
+from trainer.training.step import Course, NotFiniteError, StepRecord, any_rank, rate_factor, take_step
+from trainer.training.trainee import Trainee
 
 
 class CollapsedError(UserError):
@@ -164,68 +48,6 @@ class Clock:
     @property
     def seconds(self) -> float:
         return self.before_s + time.perf_counter() - self._start
-
-
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Fabric for one process, or for one of torchrun's.
-
-    Args:
-        device: "auto", "cpu" or "cuda".
-    """
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    nodes = int(os.environ.get("WORLD_SIZE", "1")) // processes
-    # A step may leave networks out (no reconstruction in it), hence the search for unused parameters.
-    strategy = DDPStrategy(find_unused_parameters=True) if processes * nodes > 1 else "auto"
-    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "cuda"}[device]
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here; use --device auto or cpu")
-    fabric = Fabric(accelerator=accelerator, devices=processes, num_nodes=nodes, precision=precision, strategy=strategy)
-    fabric.launch()
-    return fabric
-
-
-def set_up(
-    config: TrainConfig,
-    skeleton: Skeleton,
-    fabric: Fabric,
-    init: Checkpoint | None,
-    trained: tuple[str, ...] = NETWORKS,
-    only_bone_lengths: bool = False,
-) -> Trainee:
-    """Build, initialise and wrap the networks and their optimisers.
-
-    Args:
-        init: start from this checkpoint's EMA weights (finetuning), not from ImageNet's.
-        trained: networks that learn; the others stay as they are.
-        only_bone_lengths: of the uplift nothing else learns.
-    """
-    torch.manual_seed(config.seed)
-    model = build_pose_model(config.model, skeleton, config.data.input_size_px, pretrained=init is None)
-    if init is not None:
-        load_strictly(model, init.weights("ema"), f"{init.folder}/ema.safetensors")
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema_decay)).to(fabric.device)
-    ema.requires_grad_(False)
-    settings = config.optimiser
-    for name in set(NETWORKS) - set(trained):
-        getattr(model, name).requires_grad_(False)
-    if only_bone_lengths:
-        model.uplift.free_only_lengths()
-    optimisers = {
-        # Lengths are part of a tensor whose rest must stay as it is, so nothing of it may decay.
-        name: _optimiser(model.uplift, settings, settings.bone_factor, weight_decay=0.0)
-        if only_bone_lengths and name == "uplift"
-        else _optimiser(getattr(model, name), settings)
-        for name in trained
-    }
-    wrapped, *own = fabric.setup(model, *optimisers.values())
-    wrapped.mark_forward_method("read_drawings")
-    optimisers = dict(zip(optimisers, own, strict=True))
-    judges = {}
-    for name, network in build_discriminators(config, skeleton).items():
-        judges[name], optimisers[name] = fabric.setup(
-            network, _optimiser(network, settings, settings.discriminator_factor)
-        )
-    return Trainee(fabric, wrapped, judges, ema, optimisers, config, skeleton)
 
 
 def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) -> bool:
@@ -297,7 +119,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
             if schedule.log_samples:
                 log.samples(course.step, record.keys)
             if course.step % schedule.log_every == 0:
-                rate = _rate_factor(config, course.step - 1, joint_step, progress) * config.optimiser.learning_rate
+                rate = rate_factor(config, course.step - 1, joint_step, progress) * config.optimiser.learning_rate
                 log.numbers("train", course.step, clock.seconds, meter.flush() | {"learning_rate": rate})
             shown = course.step / last_step
             if schedule.max_minutes is not None:
@@ -317,7 +139,7 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
                     log.picture(course.step, stage.picture(trainee.ema.module, progress))
             if course.step % schedule.checkpoint_every == 0:
                 save()
-            if _any_rank(fabric, stop.requested):
+            if any_rank(fabric, stop.requested):
                 save()
                 again = f"trainer run {config.command} --out {run} --resume"
                 log.say(f"stopped after step {course.step}; continue with: {again}")
@@ -339,95 +161,6 @@ def fit(trainee: Trainee, stage: Stage, run: Path, resume: Checkpoint | None) ->
     return True
 
 
-def take_step(trainee: Trainee, stage: Stage, course: Course, progress: float) -> StepRecord:
-    """One step of all optimisers and of the EMA; `course` says which one.
-
-    Args:
-        progress: of the joint phase, 0..1.
-
-    Raises:
-        NotFiniteError: on all ranks, if on any of them a loss or gradient is not finite; of all that is trained nothing
-        was changed then.
-    """
-    config, fabric = trainee.config, trainee.fabric
-    joint_step = course.step - config.schedule.pose_head_steps
-    is_joint = joint_step >= 0
-    factor = _rate_factor(config, course.step, joint_step, progress)
-    for optimiser in trainee.optimisers.values():
-        for group in optimiser.param_groups:
-            group["lr"] = factor * group["peak_lr"]
-        optimiser.zero_grad(set_to_none=True)
-
-    terms: dict[str, float] = {}
-    norms: dict[str, float] = {}
-    keys: tuple[str, ...] = ()
-    num_images, trouble, judged = 0, None, set()
-    parts, every = config.optimiser.accumulate, config.schedule.gradient_norms_every
-    for part in range(parts):
-        _seed(config, course, part * fabric.world_size + fabric.global_rank)
-        is_last = part == parts - 1
-        with _syncing(trainee, is_last):
-            losses = stage.losses(joint_step, progress) if is_joint else stage.pose_head_losses()
-            if part == 0 and every and course.step % every == 0:
-                norms |= _gradient_norms(trainee, losses)
-            fabric.backward(_sum(losses) / parts)
-            judgements = stage.discriminator_losses(joint_step) if is_joint else {}
-            for judgement in judgements.values():
-                fabric.backward(_sum(judgement) / parts)
-        keys += losses.keys
-        num_images += losses.num_images
-        judged |= set(judgements)
-        for some in (losses, *judgements.values()):
-            trouble = trouble or _not_finite(some)
-            for name, term in some.terms.items():
-                terms[name] = terms.get(name, 0.0) + float(term.detach()) / parts
-    stepping = [name for name in trainee.optimisers if name not in trainee.discriminators or name in judged]
-    for name in stepping:
-        norms[f"gradient/{name}"], trouble = _clip(trainee, name, keys, trouble)
-    if _any_rank(fabric, trouble is not None):
-        told = trouble or "a loss or gradient of another process is not finite"
-        raise NotFiniteError(f"step {course.step + 1}: {told}; the run stops, its last checkpoint stays")
-    for name in stepping:
-        trainee.optimisers[name].step()
-    trainee.ema.update_parameters(trainee.plain)
-    stage.end_step()
-    return StepRecord(terms, norms, keys, num_images)
-
-
-@contextmanager
-def _syncing(trainee: Trainee, is_last: bool) -> Iterator[None]:
-    """Gradients are averaged over processes in the last batch of a step only."""
-    with ExitStack() as stack:
-        for module in (trainee.model, *trainee.discriminators.values()):
-            stack.enter_context(trainee.fabric.no_backward_sync(module, enabled=not is_last))
-        yield
-
-
-def _optimiser(
-    network: nn.Module, settings: OptimiserConfig, factor: float = 1.0, weight_decay: float | None = None
-) -> torch.optim.Optimizer:
-    """AdamW with the peak rate remembered in each group; ImageNet layers get their own, slower group."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        groups[name.startswith("backbone.")].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "peak_lr": settings.learning_rate * factor * (settings.backbone_factor if is_backbone else 1.0),
-            }
-            for is_backbone, parameters in groups.items()
-            if parameters
-        ],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay if weight_decay is None else weight_decay,
-        fused=True,  # a third of the time, on a CPU too
-    )
-
-
 def _progress(joint_step: int, joint_start_s: float, clock: Clock, schedule) -> float:
     """How much of the joint phase is over, by steps or, where there is a time limit, by whichever ends first."""
     by_steps = joint_step / schedule.steps
@@ -435,66 +168,6 @@ def _progress(joint_step: int, joint_start_s: float, clock: Clock, schedule) -> 
         return by_steps
     budget = 60.0 * schedule.max_minutes - joint_start_s
     return max(by_steps, (clock.seconds - joint_start_s) / max(budget, 1e-6))
-
-
-def _rate_factor(config: TrainConfig, step: int, joint_step: int, progress: float) -> float:
-    """Learning rate over its peak: warm-up, then a cosine to `final_factor`; once for the pose head, once for all."""
-    if joint_step < 0:
-        joint_step, progress = step, step / config.schedule.pose_head_steps
-    warm_up = min(1.0, (joint_step + 1) / max(config.optimiser.warmup_steps, 1))
-    final = config.optimiser.final_factor
-    return warm_up * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0))))
-
-
-def _seed(config: TrainConfig, course: Course, batch: int) -> None:
-    """Seed torch's generators for one batch of one step; after a rollback the draws are others."""
-    words = f"{config.seed} {course.rollbacks} {course.step} {batch}".encode()
-    torch.manual_seed(int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little") >> 1)
-
-
-def _sum(losses: StepLosses) -> torch.Tensor:
-    return torch.stack([term.float() for term in losses.terms.values()]).sum()
-
-
-def _not_finite(losses: StepLosses) -> str | None:
-    """What is wrong with the losses, or None."""
-    for name, term in losses.terms.items():
-        if not torch.isfinite(term.detach()):
-            return f"loss term {name} is {float(term.detach())}. Batch: {_some(losses.keys)}"
-    return None
-
-
-def _clip(trainee: Trainee, name: str, keys: tuple[str, ...], trouble: str | None) -> tuple[float, str | None]:
-    """Clip one network's gradient; its norm before, and the first trouble known by now."""
-    network = trainee.discriminators.get(name) or getattr(trainee.plain, name)
-    norm = trainee.fabric.clip_gradients(
-        network, trainee.optimisers[name], max_norm=trainee.config.optimiser.clip_norm, error_if_nonfinite=False
-    )
-    # A scaler of 16-bit floats skips such a step by itself, and lowers its scale.
-    if not torch.isfinite(norm) and trainee.config.optimiser.precision != "16-mixed":
-        trouble = trouble or f"the gradient of {name} is not finite. Batch: {_some(keys)}"
-    return float(norm), trouble
-
-
-def _gradient_norms(trainee: Trainee, losses: StepLosses) -> dict[str, float]:
-    """Norm of every loss's gradient on every network that it reaches, "gradient/NETWORK/LOSS"."""
-    owners = [
-        (name, parameter)
-        for name in NETWORKS
-        for parameter in getattr(trainee.plain, name).parameters()
-        if parameter.requires_grad
-    ]
-    norms = {}
-    for loss, term in losses.terms.items():
-        if not term.requires_grad:
-            continue
-        gradients = torch.autograd.grad(term, [own for _, own in owners], retain_graph=True, allow_unused=True)
-        squares: dict[str, float] = {}
-        for (name, _), gradient in zip(owners, gradients, strict=True):
-            if gradient is not None:
-                squares[name] = squares.get(name, 0.0) + float(gradient.float().square().sum())
-        norms |= {f"gradient/{name}/{loss}": math.sqrt(square) for name, square in squares.items() if square > 0}
-    return norms
 
 
 def _roll_back(
@@ -674,14 +347,3 @@ def _restore_streams(stage: Stage, checkpoint: Checkpoint) -> None:
     positions = checkpoint.state()["streams"]
     for name, stream in stage.streams.items():
         stream.load_state_dict(positions[name])
-
-
-def _any_rank(fabric: Fabric, flag: bool) -> bool:
-    """Whether any process asks for it: all must stop at the same step."""
-    if fabric.world_size == 1:
-        return flag
-    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum") > 0)
-
-
-def _some(keys: tuple[str, ...]) -> str:
-    return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")

@@ -13,15 +13,16 @@ import torch
 
 from trainer.models.pose_model import PoseModel
 from trainer.training.folders import Folders
-from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import huber, subject_weight
 from trainer.training.mixed import Mixed
 from trainer.training.pretrain import blend_at, inside_frame, supervised_terms
+from trainer.training.stage import StepLosses
 from trainer.training.strong_view import strong_view
+from trainer.training.trainee import Trainee
 
 
 class MeanTeacher(Mixed):
-    """See trainer.training.loop.Stage for what each method is."""
+    """See trainer.training.stage.Stage for what each method is."""
 
     def __init__(self, trainee: Trainee, folders: Folders) -> None:
         super().__init__(trainee, folders)

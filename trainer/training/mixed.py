@@ -15,8 +15,8 @@ from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.training import gauges
 from trainer.training.body_statistics import joint_limits
 from trainer.training.folders import Folders
-from trainer.training.loop import Trainee
 from trainer.training.pretrain import Pretrain, held_out_set
+from trainer.training.trainee import Trainee
 from trainer.training.watch import RealAnswers, RealWatch
 
 

@@ -17,8 +17,10 @@ from trainer.config import TrainConfig
 from trainer.models.pose_model import build_pose_model
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.folders import Folders
-from trainer.training.loop import NETWORKS, Course, Stage, Trainee, take_step
+from trainer.training.stage import Stage
 from trainer.training.stages import begin
+from trainer.training.step import Course, take_step
+from trainer.training.trainee import NETWORKS, Trainee
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, AdamW's two means and the EMA, 32 bits each."""

@@ -22,7 +22,6 @@ from trainer.models.pose_model import PoseModel, PoseOutput
 from trainer.training import gauges
 from trainer.training.drawings import spoilt_drawings, vary_poses
 from trainer.training.folders import Folders
-from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
     PerceptualLoss,
     bone_loss,
@@ -34,10 +33,12 @@ from trainer.training.losses import (
     subject_weight,
     turned_loss,
 )
+from trainer.training.stage import StepLosses
+from trainer.training.trainee import Trainee
 
 
 class Pretrain:
-    """Supervised on synthetic data; see trainer.training.loop.Stage for what each method is."""
+    """Supervised on synthetic data; see trainer.training.stage.Stage for what each method is."""
 
     best_gauge = "error_pct"
 

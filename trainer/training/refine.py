@@ -15,7 +15,6 @@ from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel
 from trainer.training import gauges
 from trainer.training.folders import Folders
-from trainer.training.loop import StepLosses, Trainee
 from trainer.training.losses import (
     consistency_loss,
     huber,
@@ -24,6 +23,8 @@ from trainer.training.losses import (
 )
 from trainer.training.pose_terms import smoothness_loss
 from trainer.training.pretrain import held_out_set, make_perceptual_loss
+from trainer.training.stage import StepLosses
+from trainer.training.trainee import Trainee
 from trainer.training.watch import RealWatch
 
 REFINED_NETWORKS = ("encoder", "image_renderer", "uplift")

@@ -14,10 +14,12 @@ from trainer.config import TrainConfig
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.finetune import Finetune
 from trainer.training.folders import FOLDERS, Folders
-from trainer.training.loop import NETWORKS, Stage, Trainee, fit, make_fabric, set_up
+from trainer.training.loop import fit
 from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain
 from trainer.training.refine import REFINED_NETWORKS, Refine
+from trainer.training.stage import Stage
+from trainer.training.trainee import NETWORKS, Trainee, make_fabric, set_up
 
 
 def make_stage(trainee: Trainee, folders: Folders) -> Stage:

@@ -27,8 +27,8 @@ from trainer.models.features import Features
 from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel
 from trainer.training.body_statistics import TypicalPoses, typical_poses
-from trainer.training.loop import Trainee
 from trainer.training.losses import feature_error
+from trainer.training.trainee import Trainee
 
 SIGNS = {
     "spread": "poses hardly differ from picture to picture",

@@ -13,7 +13,7 @@ from trainer.config import with_networks_of
 from trainer.models.channels import channel_of_edges
 from trainer.models.skeleton_image import SkeletonImage
 from trainer.prediction.torch_network import TorchNetwork
-from trainer.training import adversaries, finetune, gauges, loop, pretrain
+from trainer.training import adversaries, finetune, gauges, pretrain
 from trainer.training.body_statistics import JointLimits
 from trainer.training.checkpoint import load_model, open_checkpoint
 from trainer.training.drawings import spoilt_drawings, vary_poses
@@ -23,6 +23,7 @@ from trainer.training.logs import read_metrics
 from trainer.training.mean_teacher import MeanTeacher
 from trainer.training.pretrain import Pretrain, blend_at
 from trainer.training.stages import begin
+from trainer.training.step import rate_factor
 
 
 @pytest.mark.parametrize("stage", [Pretrain, Finetune, MeanTeacher])
@@ -194,7 +195,7 @@ def test_accumulated_batches_make_one_step(tmp_path, folders):
 
 def test_learning_rate_warms_up_and_falls_to_its_last_fraction():
     settings = config(steps=1000)
-    rate = [loop._rate_factor(settings, 2 + s, s, s / 1000) for s in (0, 99, 500, 1000)]
+    rate = [rate_factor(settings, 2 + s, s, s / 1000) for s in (0, 99, 500, 1000)]
     np.testing.assert_allclose(rate, [0.01, 0.05 + 0.475 * (1 + np.cos(0.099 * np.pi)), 0.525, 0.05], atol=1e-9)
 
 
