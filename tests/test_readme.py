@@ -64,6 +64,9 @@ def test_the_five_uses_that_everything_is_for_are_in_the_readme() -> None:
 
 
 def test_pictures_that_the_documents_show_are_there() -> None:
-    for document in ("README.md", "RESULTS.md"):
-        pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / document).read_text())
-        assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+    shown = {
+        document: re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / document).read_text())
+        for document in ("README.md", "RESULTS.md")
+    }
+    assert all(shown.values())
+    assert all((ROOT / picture).is_file() for pictures in shown.values() for picture in pictures)
