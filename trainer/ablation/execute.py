@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posecore.dataset import write_atomically
-from posecore.errors import UserError
 from trainer.ablation.plan import Entry, PlannedRun, levels
 from trainer.config import dump_config
 from trainer.training.folders import Folders
@@ -92,13 +91,10 @@ def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> s
 
 
 def _dataset_flags(folders: Folders, command: str) -> list[str]:
-    wanted = {"pretrain": ("synthetic",), "finetune": ("synthetic", "real"), "refine": ("real",)}[command]
-    flags = []
-    for kind in wanted:
-        said = getattr(folders, kind)
-        if said is None:
-            raise UserError(f"the grid has a {command} stage, which needs real footage: give --real")
-        flag = "--data" if kind == "synthetic" else "--real"
-        for dataset in [said] if isinstance(said, str) else said:
-            flags += [flag, dataset]
-    return flags
+    given = {"--data": folders.synthetic, "--real": folders.real}
+    wanted = {"pretrain": ("--data",), "finetune": ("--data", "--real"), "refine": ("--real",)}[command]
+    return [word for flag in wanted for dataset in _listed(given[flag]) for word in (flag, dataset)]
+
+
+def _listed(said: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (said,) if isinstance(said, str) else said

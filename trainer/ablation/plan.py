@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posecore.dataset import read_manifest
+from posecore.errors import UserError
 from trainer.ablation.grid import Grid
 from trainer.config import TrainConfig, load_config
 from trainer.data.streams import Datasets, dataset_shares
@@ -55,7 +56,7 @@ def plan_entries(grid: Grid, folders: Folders, seeds: int, overrides: tuple[str,
         overrides: "a.b=value", for every stage of every run.
 
     Raises:
-        UserError: a configuration is not found, or refuses a field; a dataset is missing.
+        UserError: a configuration is not found, or refuses a field; a dataset is missing, or real footage not given.
     """
     data = [fingerprint(datasets) for datasets in (folders.synthetic, folders.real) if datasets is not None]
     names: dict[str, str] = {}  # first come, first named
@@ -66,6 +67,8 @@ def plan_entries(grid: Grid, folders: Folders, seeds: int, overrides: tuple[str,
             for stage in grid.stages_of(variant):
                 changes = [f"{path}={json.dumps(value)}" for path, value in stage.set.items()]
                 config = load_config(stage.config, (*changes, *overrides, f"seed={seed}"))
+                if config.command != "pretrain" and folders.real is None:
+                    raise UserError(f"{variant}: its stage {config.stage} needs real footage; give --real")
                 identity = _digest([config.model_dump(mode="json"), data, run.name if run else None])
                 name = names.setdefault(identity, f"{_slug(variant)}-{config.stage}-seed{seed}-{identity}")
                 run = PlannedRun(name, config, run)

@@ -73,7 +73,7 @@ def joint_limits(batches: Sequence[Batch], skeleton: Skeleton, device: torch.dev
         raise UserError(
             "losses.joint_limits: no held-out labelled frame has the rotations of all joints; set the weight to 0"
         )
-    parents = tuple(max(parent, 0) if parent >= 0 else joint for joint, parent in enumerate(skeleton.parents))
+    parents = tuple(parent if parent >= 0 else joint for joint, parent in enumerate(skeleton.parents))
     turned = half_angles(rotations, parents)
     # Mirroring turns an axis a into (a_x, -a_y, -a_z): rotations mirror as pseudo-vectors do.
     mirrored = turned[:, list(skeleton.swap)] * torch.tensor([1.0, -1.0, -1.0])

@@ -54,6 +54,11 @@ class RealAnswers(NamedTuple):
     jitter: float | None
     """Mean distance of the joints from the middle of their neighbours'; None where no picture has neighbours."""
 
+    @property
+    def off_mirror(self) -> torch.Tensor:
+        """[N] mean distance of the joints from those of the mirrored picture."""
+        return (self.joints - self.mirrored_joints).norm(dim=-1).mean(1)
+
 
 class RealWatch:
     """Gauges of real pictures; remembers what the signs of collapse were at first.
@@ -136,7 +141,7 @@ class RealWatch:
 
     def _score(self, answers: RealAnswers) -> dict[str, float]:
         root = self.trainee.skeleton.parents.index(-1)
-        apart = (answers.joints - answers.mirrored_joints).norm(dim=-1).mean(1)
+        apart = answers.off_mirror
         extent = (answers.joints - answers.joints[:, root : root + 1]).norm(dim=-1).mean(1)
         parts = {
             "score_reconstruction": answers.reconstruction,
@@ -148,7 +153,7 @@ class RealWatch:
         return {"score": sum(parts.values())} | parts
 
     def _mirror(self, answers: RealAnswers) -> dict[str, float]:
-        apart = (answers.joints - answers.mirrored_joints).norm(dim=-1).mean(1)
+        apart = answers.off_mirror
         exchanged = answers.mirrored_joints[:, list(self.trainee.skeleton.swap)]
         apart_exchanged = (answers.joints - exchanged).norm(dim=-1).mean(1)
         # Half the normalised distance is a fraction of the image's side.

@@ -48,6 +48,12 @@ def test_a_field_that_does_not_exist_is_told_before_anything_is_trained(write_gr
         plan_entries(grid, Folders(synthetic=str(painted_dataset())), seeds=1)
 
 
+def test_footage_that_a_later_stage_needs_is_asked_for_before_anything_is_trained(write_grid, painted_dataset):
+    grid = load_grid(write_grid(stages=[{"config": "small"}, {"config": "demo_finetune"}]))
+    with pytest.raises(UserError, match="as it is: its stage finetune needs real footage; give --real"):
+        plan_entries(grid, Folders(synthetic=str(painted_dataset())), seeds=1)
+
+
 def test_seeds_and_variants_are_runs_of_their_own_and_overrides_reach_all(write_grid, painted_dataset):
     folders = Folders(synthetic=str(painted_dataset()))
     entries = plan_entries(load_grid(write_grid()), folders, seeds=2, overrides=("schedule.steps=7",))

@@ -1,9 +1,11 @@
 """The order of training: nothing lost or doubled, mixing by shares, and exact resume, whoever resumes."""
 
+import hashlib
 import json
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,6 +193,12 @@ def test_two_datasets_of_one_training_share_the_batches(painted_dataset):
     assert next(stream).size == 4
     taken = [place["taken"] for place in stream.state_dict()["datasets"]]
     assert taken == [1, 3]
+
+
+def test_a_draw_s_generator_is_philox_with_the_hash_of_its_purpose_as_key():
+    key = int.from_bytes(hashlib.blake2b(b"1 2 a crop", digest_size=16).digest(), "little")
+    expected = np.random.Generator(np.random.Philox(key=key))
+    assert Chance(1, 2, "a").rng("crop").random(5).tolist() == expected.random(5).tolist()
 
 
 def test_draws_of_one_purpose_do_not_depend_on_others_and_differ_by_pass_key_and_seed():
