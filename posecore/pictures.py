@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -148,6 +149,7 @@ def read_video(
     name: str,
     longest_px: int | None = None,
     is_wanted: Callable[[int, float], bool] = lambda frame, time_s: True,
+    end: int | None = None,
 ) -> Iterator[Picture]:
     """The frames of a video, one after the other.
 
@@ -155,6 +157,7 @@ def read_video(
         name: of the clip; its frames are called "name#000012".
         longest_px: larger frames are shrunk to this longer side (area filter).
         is_wanted: from a frame's number and time stamp, whether it is yielded; what is not is never converted.
+        end: the number of the first frame that is not read any more; None: the video's own end.
 
     Raises:
         UnreadableError: the file does not decode, or from some frame on no longer.
@@ -167,7 +170,7 @@ def read_video(
         rate = float(stream.average_rate or 25)
         first_s = None
         try:
-            for frame in _decoded(container, stream):
+            for frame in islice(_decoded(container, stream), end):
                 time_s = count / rate if frame.time is None else frame.time
                 first_s = time_s if first_s is None else first_s
                 if is_wanted(count, time_s - first_s):

@@ -256,6 +256,9 @@ def pack(
     min_box_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
     box_category: Annotated[int | None, typer.Option(help="Take only COCO detections of this category.")] = None,
     max_subjects: Annotated[int, typer.Option(help="Moving subjects followed at a time.", min=1)] = 2,
+    frames: Annotated[
+        str, typer.Option(help="Of each video or folder, take frames FIRST:END only, from 0 on, without END: 0:70.")
+    ] = "0:",
     frame_step: Annotated[int, typer.Option(help="Take every n-th frame.", min=1)] = 1,
     frames_per_second: Annotated[
         float | None, typer.Option(help="Of videos, take so many frames a second, by time stamps.")
@@ -302,6 +305,7 @@ def pack(
     if subjects not in get_args(Subjects):
         raise typer.BadParameter(f"{subjects!r} is not one of {', '.join(get_args(Subjects))}", param_hint="--subjects")
     options = PackOptions(
+        frames=_frame_range(frames),
         subjects=subjects,
         boxes=boxes,
         min_box_score=min_box_score,
@@ -417,6 +421,14 @@ def _repeat(overrides: list[str], count: int | None, seed: int | None) -> list[s
     options = [f"--set {override}" for override in overrides]
     options += [f"--{name} {value}" for name, value in (("count", count), ("seed", seed)) if value is not None]
     return options
+
+
+def _frame_range(text: str) -> tuple[int, int | None]:
+    """"70:100", "70:" or ":70"."""
+    first, colon, end = text.partition(":")
+    if not colon or not all(part.isdigit() or not part for part in (first, end)):
+        raise typer.BadParameter(f"{text!r} is not FIRST:END, such as 0:70 or 70:", param_hint="--frames")
+    return int(first or 0), int(end) if end else None
 
 
 def _beside(data: str, name: str) -> Path:

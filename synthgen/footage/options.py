@@ -23,7 +23,9 @@ class PackOptions:
             a video's frames by their number, against pictures by their name.
         min_box_score, box_category: which detections of it count.
         max_subjects: of what moves, the liveliest so many at a time.
-        frame_step: take every n-th frame. frames_per_second: or so many a second by their time stamps, which a video
+        frames: of each video, or folder of pictures, number of the first frame, from 0 on, and of the first one no more
+            taken (None: to the end).
+        frame_step: take every n-th of them. frames_per_second: or so many a second by their time stamps, which a video
             of a varying rate needs; pictures have no time stamps.
         stills: pictures of a folder are never frames of one shot.
         size_px: side of the stored pictures. quality: of their JPEGs, 1 to 100.
@@ -42,6 +44,7 @@ class PackOptions:
     min_box_score: float = MIN_SCORE
     box_category: int | None = None
     max_subjects: int = 2
+    frames: tuple[int, int | None] = (0, None)
     frame_step: int = 1
     frames_per_second: float | None = None
     stills: bool = False
@@ -67,6 +70,9 @@ class PackOptions:
                 "clips must have 2 to 99 frames, "
                 f"got min_clip_frames={self.min_clip_frames}, clip_frames={self.clip_frames}"
             )
+        first, end = self.frames
+        if first < 0 or (end is not None and end <= first):
+            raise UserError(f"frames must be FIRST:END with 0 <= FIRST < END, got {first}:{'' if end is None else end}")
         if self.frames_per_second is not None and self.frame_step != 1:
             raise UserError("frame_step and frames_per_second both thin out the frames; give one of them")
         if self.frames_per_second is not None and not self.frames_per_second > 0:

@@ -81,8 +81,9 @@ def read_frames(footage: Footage, options: PackOptions, on_damage: OnDamage) -> 
 
     A video that breaks off ends there; a picture that does not decode is left out. Both are told to `on_damage`.
     """
+    first, end = options.frames
     if not footage.is_video:
-        for index in range(0, len(footage.paths), options.frame_step):
+        for index in range(len(footage.paths))[first : end : options.frame_step]:
             name = footage.picture_names[index]
             try:
                 image, alpha = read_image(footage.paths[index])
@@ -95,9 +96,15 @@ def read_frames(footage: Footage, options: PackOptions, on_damage: OnDamage) -> 
             yield Picture(name, small, small_alpha, footage.name, index, float(index), scale=scale)
         return
     count = 0
-    is_wanted = _by_time(options.frames_per_second) if options.frames_per_second else _by_step(options.frame_step)
+    thinned = _by_time(options.frames_per_second) if options.frames_per_second else _by_step(first, options.frame_step)
     try:
-        for picture in read_video(footage.paths[0], footage.name, options.working_size_px, is_wanted):
+        for picture in read_video(
+            footage.paths[0],
+            footage.name,
+            options.working_size_px,
+            is_wanted=lambda frame, time_s: frame >= first and thinned(frame, time_s),
+            end=end,
+        ):
             count += 1
             yield picture
     except UnreadableError as error:
@@ -155,8 +162,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _by_step(step: int) -> Callable[[int, float], bool]:
-    return lambda frame, time_s: frame % step == 0
+def _by_step(first: int, step: int) -> Callable[[int, float], bool]:
+    return lambda frame, time_s: (frame - first) % step == 0
 
 
 def _by_time(frames_per_second: float) -> Callable[[int, float], bool]:

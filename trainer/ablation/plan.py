@@ -1,7 +1,7 @@
 """From a grid to the runs that it takes: each run once, however many variants go through it.
 
-A run is told by everything that decides its outcome: resolved configuration, seed, the datasets' content and the run
-that it starts from. Its name ends in a hash of them, so a changed grid or dataset never takes up another's results.
+A run is told by everything that decides its outcome: resolved configuration, seed, the content of the datasets it reads and the
+run that it starts from. Its name ends in a hash of them, so a changed grid or dataset never takes up another's results.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def plan_entries(grid: Grid, folders: Folders, seeds: int, overrides: tuple[str,
     Raises:
         UserError: a configuration is not found, or refuses a field; a dataset is missing, or real footage not given.
     """
-    data = [fingerprint(datasets) for datasets in (folders.synthetic, folders.real) if datasets is not None]
+    synthetic, real = (d and fingerprint(d) for d in (folders.synthetic, folders.real))
     names: dict[str, str] = {}  # first come, first named
     entries = []
     for seed in range(seeds):
@@ -67,8 +67,9 @@ def plan_entries(grid: Grid, folders: Folders, seeds: int, overrides: tuple[str,
             for stage in grid.stages_of(variant):
                 changes = [f"{path}={json.dumps(value)}" for path, value in stage.set.items()]
                 config = load_config(stage.config, (*changes, *overrides, f"seed={seed}"))
-                if config.command != "pretrain" and folders.real is None:
+                if config.command != "pretrain" and real is None:
                     raise UserError(f"{variant}: its stage {config.stage} needs real footage; give --real")
+                data = {"pretrain": (synthetic,), "finetune": (synthetic, real), "refine": (real,)}[config.command]
                 identity = _digest([config.model_dump(mode="json"), data, run.name if run else None])
                 name = names.setdefault(identity, f"{_slug(variant)}-{config.stage}-seed{seed}-{identity}")
                 run = PlannedRun(name, config, run)

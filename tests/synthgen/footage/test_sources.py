@@ -140,6 +140,17 @@ def test_frames_of_a_varying_rate_keep_their_times_and_are_thinned_out_by_them(w
     assert [frame.frame for frame in chosen][:3] == [0, 2, 4]
 
 
+def test_a_range_of_frames_is_taken_of_a_video_and_of_a_folder(walk, tmp_path):
+    (video,) = find_footage([walk])
+    chosen = sound(video, PackOptions(frames=(5, 15), frame_step=4))
+    assert [frame.frame for frame in chosen] == [5, 9, 13]
+    assert [frame.frame for frame in sound(video, PackOptions(frames=(37, None)))] == [37, 38, 39]
+    for number in range(4):
+        picture(tmp_path / f"{number}.png")
+    (folder,) = find_footage([tmp_path])
+    assert [frame.name for frame in sound(folder, PackOptions(frames=(1, 3)))] == ["1.png", "2.png"]
+
+
 def test_a_picture_that_does_not_decode_is_told_and_passed_by(tmp_path):
     for number in range(3):
         picture(tmp_path / f"{number}.png")
@@ -159,6 +170,7 @@ def test_options_that_make_no_sense_are_one_line():
         ({"boxes": Path("b.json")}, "boxes are not used with subjects"),
         ({"clip_frames": 4}, "2 to 99 frames"),
         ({"frame_step": 2, "frames_per_second": 5.0}, "both thin out"),
+        ({"frames": (5, 5)}, "0 <= FIRST < END, got 5:5"),
         ({"frames_per_second": 0.0}, "above 0, got 0.0"),
         ({"margin": 0.5}, "within 1 and 4, got 0.5"),
         ({"quality": 0}, "within 1 and 100, got 0"),
