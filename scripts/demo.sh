@@ -32,7 +32,7 @@ step 4 "pretrain on the synthetic people" 17
 train pretrain "$out/pretrain" --config demo_pretrain --data "$out/humans" --held-out "$out/humans_test"
 
 step 5 "pack real, unlabelled video into shards" 7
-[[ -f $out/real/dataset.json ]] || run "$bin/synthgen" pack asset:video/people/cam01.mp4 asset:video/people/cam02.mp4 --out "$out/real" --size 128
+[[ -f $out/real/dataset.json ]] || run "$bin/synthgen" pack asset:video/people/cam01.mp4 asset:video/people/cam02.mp4 --out "$out/real" --size 128 --clip-frames 99
 
 step 6 "finetune on it by analysis-by-synthesis" 6
 train finetune "$out/finetune" --config demo_finetune --init "$out/pretrain" --data "$out/humans" --real "$out/real" \

@@ -85,7 +85,9 @@ def pretrain(
 @stages_app.command()
 def finetune(
     config: ConfigOption = "finetune",
-    init: Annotated[Path, typer.Option(help="Pretrained run (or one of its step_... folders).")] = DEFAULT_PRETRAIN,
+    init: Annotated[
+        Path, typer.Option(help="Pretrained run (or one of its step_... folders); none: ImageNet's weights alone.")
+    ] = DEFAULT_PRETRAIN,
     data: DataOption = [],  # noqa: B006
     real: RealOption = [],  # noqa: B006
     out: OutOption = DEFAULT_FINETUNE,
@@ -114,7 +116,7 @@ def finetune(
             f"{DEFAULT_REAL}: no real footage there; make it with `synthgen pack YOUR_VIDEO.mp4`, "
             "or from the packaged sample clips with `synthgen pack asset:video/people`"
         )
-    _train("finetune", config, folders, out, init, overrides, resume, dry_run, device)
+    _train("finetune", config, folders, out, None if init == Path("none") else init, overrides, resume, dry_run, device)
 
 
 @stages_app.command()
@@ -146,6 +148,10 @@ def selftest_resume(
     data: Annotated[
         str | None, typer.Option(help="Labelled dataset.", show_default="line figures, with small networks")
     ] = None,
+    real: Annotated[
+        str | None, typer.Option(help="Unlabelled dataset, for finetuning.", show_default="line figures")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Run to start from.", show_default="ImageNet's weights")] = None,
     config: ConfigOption = "pretrain",
     overrides: SetOption = [],  # noqa: B006
     steps: Annotated[int, typer.Option(min=10, help="Of each run; it is killed after three fifths of them.")] = 60,
@@ -162,7 +168,7 @@ def selftest_resume(
             "must be less than half of --steps, or there is nothing to resume", param_hint="--every"
         )
     with tempfile.TemporaryDirectory(prefix="trainer-selftest-") as folder:
-        verdict = resume_test(Path(folder), data, config, tuple(overrides), steps, every, device)
+        verdict = resume_test(Path(folder), data, real, init, config, tuple(overrides), steps, every, device)
     typer.echo(
         f"killed (-9) after step {verdict.killed_after_step}, resumed from step {verdict.checkpoint_step} with one "
         f"more loader process; compared from there: losses of {verdict.steps_compared} steps, "
@@ -250,12 +256,18 @@ def ablate(
     ],
     data: DataOption = [],  # noqa: B006
     real: RealOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Folder of runs and table.", show_default="runs/ablate/GRID")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of runs and of the tables GRID.md; grids share the runs that they have in common."),
+    ] = Path("runs/ablate"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the cores.")] = 1,
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="A.B=VALUE", help="Change a field of every stage's config.")
     ] = [],  # noqa: B006
+    init: Annotated[
+        Path | None, typer.Option(help="Trained run, or one of its checkpoints, that every first stage starts from.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs; train nothing.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
@@ -263,8 +275,7 @@ def ablate(
     from trainer.ablation.ablate import run_ablation
 
     folders = _folders(None, synthetic=(data, DEFAULT_DATA), real=(real, None))
-    target = out or Path("runs/ablate") / Path(grid).stem
-    if not run_ablation(grid, folders, tests, target, seeds, jobs, tuple(overrides), dry_run, device, typer.echo):
+    if not run_ablation(grid, folders, tests, out, seeds, jobs, tuple(overrides), init, dry_run, device, typer.echo):
         raise typer.Exit(1)
 
 

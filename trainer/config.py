@@ -211,6 +211,7 @@ class TeacherConfig(_Section):
 class OptimiserConfig(_Section):
     learning_rate: float = Field(5e-4, gt=0)
     backbone_factor: float = Field(0.5, gt=0, description="Learning rate of ImageNet layers over the others'.")
+    renderer_factor: float = Field(1.0, gt=0, description="Learning rate of the image renderer over the others'.")
     discriminator_factor: float = Field(0.25, gt=0, description="Slows the discriminator, which else wins early.")
     bone_factor: float = Field(
         100.0, gt=0, description="Refinement: learning rate of the subject's bone lengths over the networks'."

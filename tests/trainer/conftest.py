@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from posecore.codec import encode_real
-from posecore.sample import RealFrame, Sample
+from posecore.sample import Sample
 from posecore.skeleton import load_skeleton
-from trainer.data.line_figures import painted_sample, write_dataset, write_line_figures
+from trainer.data.line_figures import painted_sample, write_dataset, write_line_clips, write_line_figures
 
 
 @pytest.fixture(scope="session")
@@ -38,15 +37,7 @@ def painted_clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     """Make an unlabelled dataset: `painted_clips(clips=, frames=, shards=, size=, skeleton=)` -> its folder."""
 
     def make(clips: int = 4, frames: int = 8, shards: int = 2, size: int = 64, skeleton: str = "human") -> Path:
-        rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
-        for clip in range(clips):
-            for frame in range(frames):
-                image = painted_sample(100 + clip, frame, load_skeleton(skeleton), size).image
-                real = RealFrame(
-                    f"{clip:06d}-{frame:05d}", image, f"clip-{clip}", frame, frame / 25, (0, 0, size, size), "x.mp4"
-                )
-                rows[clip * shards // clips].append((real.key, encode_real(real)))
-        return write_dataset(tmp_path_factory.mktemp("clips"), "real", rows)
+        return write_line_clips(tmp_path_factory.mktemp("clips"), clips, frames, shards, skeleton, size)
 
     return make
 

@@ -1,4 +1,4 @@
-"""A whole ablation: plan, train, judge, compare, write ablation.json and ablation.md."""
+"""A whole ablation: plan, train, judge, compare, write GRID.json and GRID.md."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from trainer.ablation.plan import Entry, levels, plan_entries
 from trainer.training.checkpoint import open_checkpoint
 from trainer.training.folders import Folders
 
-RESULT, TABLE = "ablation.json", "ablation.md"
-
 
 def run_ablation(
     name: str,
@@ -29,6 +27,7 @@ def run_ablation(
     seeds: int,
     jobs: int,
     overrides: tuple[str, ...],
+    start: Path | None,
     dry_run: bool,
     device: str,
     say: Callable[[str], None],
@@ -36,7 +35,8 @@ def run_ablation(
     """Carry out a grid.
 
     Args:
-        name: of the grid, or its path. tests: see `judging`. overrides: for every stage of every run.
+        name: of the grid, or its path. tests: see `judging`. overrides: for every stage of every run. start: a run or
+            checkpoint that all first stages start from.
 
     Returns:
         False if a run failed; the table is then of the variants all of whose runs came through.
@@ -45,15 +45,20 @@ def run_ablation(
         UserError: grid, configuration, dataset or test is refused.
     """
     grid = load_grid(name)
-    entries = plan_entries(grid, folders, seeds, overrides)
+    entries = plan_entries(grid, folders, seeds, overrides, start)
     runs = [run for level in levels(entries) for run in level]
     say(f"{grid.question} {len(grid.variants)} variants, {seeds} seeds, {len(runs)} runs in {out}")
     if dry_run:
+        for entry in entries:
+            say(f"  {entry.variant}, seed {entry.seed}: {' -> '.join(run.name for run in entry.run.lineage)}")
         for run in runs:
             schedule = run.config.schedule
             limit = f", at most {schedule.max_minutes:g} min" if schedule.max_minutes else ""
-            start = f", from {run.init.name}" if run.init else ""
-            say(f"  {run.name}: {schedule.steps} steps of {run.config.images_per_step} images{limit}{start}")
+            origin = run.init.name if run.init else run.start
+            say(
+                f"  {run.name}: {schedule.steps} steps of {run.config.images_per_step} images{limit}"
+                + (f", from {origin}" if origin else "")
+            )
         return True
     for test in tests:
         content_of(test)  # to miss one after hours of training would be late
@@ -70,6 +75,7 @@ def run_ablation(
         "baseline": grid.baseline,
         "seeds": seeds,
         "overrides": list(overrides),
+        "init": str(start) if start else None,
         "failed": failed,
         "budgets": {variant: [_budget(e, workshop) for e in entries if e.variant == variant] for variant in whole},
         "tests": {},
@@ -90,9 +96,10 @@ def run_ablation(
         record["tests"][test] = {"num_subjects": subjects, "comparison": comparison}
         text += f"\n## {test}, {subjects} subjects\n\n{comparison_markdown(grid, comparison)}"
         console.print(comparison_table(grid, comparison, f"{grid.question} {test}, {subjects} subjects"))
-    write_atomically(out / RESULT, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(out / TABLE, text.encode())
-    say(f"wrote {out / RESULT} and {out / TABLE}")
+    result, table = (out / f"{Path(name).stem}{suffix}" for suffix in (".json", ".md"))
+    write_atomically(result, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(table, text.encode())
+    say(f"wrote {result} and {table}")
     return not failed
 
 
@@ -105,7 +112,13 @@ def _budget(entry: Entry, workshop: Workshop) -> dict[str, Any]:
         steps += joint
         images += joint * run.config.images_per_step
         seconds += last.state()["seconds"]
-    return {"seed": entry.seed, "steps": steps, "images": images, "minutes": round(seconds / 60, 1)}
+    return {
+        "seed": entry.seed,
+        "run": entry.run.name,
+        "steps": steps,
+        "images": images,
+        "minutes": round(seconds / 60, 1),
+    }
 
 
 def _told(record: dict[str, Any]) -> str:

@@ -37,6 +37,8 @@ def compare(
     rng = np.random.default_rng([seed, 1])
     result: Comparison = {variant: {} for variant in judged}
     for metric in metrics:
+        if not all(metric in run.values for runs in judged.values() for run in runs):
+            continue  # such as limbs of a skeleton that names none
         redrawn, means = {}, {}
         for variant, runs in judged.items():
             values = np.stack([run.values[metric] for run in runs])

@@ -47,13 +47,17 @@ def carry_out(entries: Sequence[Entry], workshop: Workshop, say: Callable[[str],
         Names of the runs that failed; runs that would start from them are left out.
     """
     failed: list[str] = []
+    variants: dict[str, dict[str, None]] = {}  # of each run
+    for entry in entries:
+        for run in entry.run.lineage:
+            variants.setdefault(run.name, {})[entry.variant] = None
     with ThreadPoolExecutor(workshop.jobs) as pool:
         for runs in levels(list(entries)):
             waiting = [run for run in runs if not (run.init and run.init.name in failed)]
             failed += [run.name for run in runs if run not in waiting]
             for run, problem in zip(waiting, pool.map(lambda r: _train(r, workshop, say), waiting), strict=True):
                 if problem is not None:
-                    say(f"{run.name} failed: {problem}")
+                    say(f"{run.name} ({', '.join(variants[run.name])}) failed: {problem}")
                     failed.append(run.name)
     return failed
 
@@ -74,8 +78,9 @@ def _train(run: PlannedRun, workshop: Workshop, say: Callable[[str], None]) -> s
         command += ["--resume"]
     else:
         command += ["--config", str(config), *_dataset_flags(workshop.folders, run.config.command)]
-        if run.init is not None:
-            command += ["--init", str(workshop.run_folder(run.init))]
+        origin = workshop.run_folder(run.init) if run.init else run.start
+        if origin is not None or run.config.command == "finetune":
+            command += ["--init", str(origin or "none")]
     say(f"{run.name} begins")
     threads = max(1, (os.cpu_count() or 1) // workshop.jobs)
     with open(log, "ab") as output:

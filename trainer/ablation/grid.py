@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posecore.resources import resource_dir
 from posecore.settings import load_settings
+from trainer.evaluation.evaluate import METRIC_TITLES
 
 GRID_VERSION = 1
 GRIDS = "ablations"
@@ -23,10 +24,13 @@ class _Section(BaseModel):
 
 
 class Stage(_Section):
-    """One stage of a run. It starts from the stage before it, the first one from ImageNet's weights."""
+    """One stage of a run. It starts from the stage before it; the first one from the run that the command names."""
 
     config: str = Field(..., description="Name in recipes/train/, or path; it says which stage it is.")
     set: dict[str, Any] = Field({}, description="Fields of the configuration, a.b: value.")
+    from_imagenet: bool = Field(
+        False, description="Starts from ImageNet's weights, whatever ran before: finetuning without pretraining."
+    )
 
 
 class Variant(_Section):
@@ -53,6 +57,15 @@ class Grid(_Section):
         "flip_rate_viewer",
         "pck_010",
     )
+
+    @model_validator(mode="after")
+    def _metrics_are_known(self) -> Grid:
+        known = [
+            name for name in METRIC_TITLES if name != "oks_ap"
+        ]  # a metric of a whole set, not a mean over subjects
+        if unknown := [name for name in self.metrics if name not in known]:
+            raise ValueError(f"metrics: {', '.join(unknown)} not known; choose from {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _baseline_is_there(self) -> Grid:

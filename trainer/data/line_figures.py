@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from posecore.camera import Camera, look_at, project_cam
-from posecore.codec import encode
+from posecore.codec import encode, encode_real
 from posecore.dataset import Manifest, ShardWriter, write_manifest
-from posecore.sample import VISIBLE, Sample, Subject, inside_frame, make_key, tight_box
+from posecore.sample import VISIBLE, RealFrame, Sample, Subject, inside_frame, make_key, tight_box
 from posecore.skeleton import Skeleton, load_skeleton
 from posecore.transforms import matrix_from_rotvec, rotation_6d_from_matrix, transform_points
 
@@ -36,6 +36,27 @@ def write_line_figures(
             sample = painted_sample(scene, frame, load_skeleton(skeleton), size)
             rows[scene * shards // scenes].append((sample.key, encode(sample)))
     return write_dataset(folder, "synthetic", rows)
+
+
+def write_line_clips(
+    folder: Path, clips: int = 4, frames: int = 8, shards: int = 2, skeleton: str = "human", size: int = 64
+) -> Path:
+    """Line figures without labels, as if packed from video.
+
+    Args:
+        frames: of each clip. size: side of the pictures in pixels.
+
+    Returns:
+        Its folder.
+    """
+    rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
+    for clip in range(clips):
+        for frame in range(frames):
+            image = painted_sample(100 + clip, frame, load_skeleton(skeleton), size).image
+            key = f"{clip:06d}-{frame:05d}"
+            real = RealFrame(key, image, f"clip-{clip}", frame, frame / 25, (0, 0, size, size), "x.mp4")
+            rows[clip * shards // clips].append((key, encode_real(real)))
+    return write_dataset(folder, "real", rows)
 
 
 def painted_sample(

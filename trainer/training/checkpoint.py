@@ -42,6 +42,11 @@ class Checkpoint:
     step: int
     config: TrainConfig
 
+    @property
+    def content(self) -> str:
+        """Tells checkpoints apart by their files, wherever they lie."""
+        return _sha256(self.folder / MANIFEST)
+
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """Tensors of NAME.safetensors.
 

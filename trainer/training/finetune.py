@@ -2,7 +2,10 @@
 
 The real images teach by reconstruction, by agreement of drawing and encoder, by discriminators of drawings and of poses
 seen from elsewhere, and by what bodies can do; the synthetic ones stay supervised. The gradient of the discriminator of
-drawings is scaled to that of the pictures, so it starts with them.
+drawings is scaled to that of the pictures.
+
+Until the renderer heeds the pose, real images teach the renderer alone. Agreement and plausibility hold a pose on the
+picture, but do not find it there: without the picture's own gradient they pull every pose towards some plausible one.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class Finetune(Mixed):
         renders_synthetic = step % self.config.schedule.render_every == 0
         nothing_true = real.images.new_full((real.size, *synthetic.joints.shape[1:]), torch.nan)
         true_joints = [nothing_true, self._true_joints(synthetic)] if renders_synthetic else [nothing_true]
-        around = [real.neighbours.flatten(0, 1)] if self.is_smooth else []
+        around = [real.neighbours.flatten(0, 1)] if self.is_smooth and self.pictures_teach else []
         images = torch.cat([real.images, synthetic.images, *around])
         known_joints = images.new_full((len(images), *synthetic.joints.shape[1:]), torch.nan)
         camera_K = images.new_full((len(images), 3, 3), torch.nan)
@@ -87,6 +90,8 @@ class Finetune(Mixed):
         subject = subject_weight(torch.cat(subjects), weights.subject_weight)
         perceptual = weights.perceptual * self.perceptual(output.reconstruction, torch.cat(targets), subject)
         terms["perceptual"] = perceptual
+        if not self.pictures_teach:
+            return StepLosses(terms, real.keys + synthetic.keys, real.size + synthetic.size)
         terms["consistency"] = weights.consistency * consistency_loss(drawing, on_real.skeleton_image)
         if self.config.model.uplift.in_loop == "end_to_end":
             terms |= self._pose_terms(on_real, synthetic, real.keys)

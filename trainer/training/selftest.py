@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from posecore.errors import UserError
-from trainer.data.line_figures import write_line_figures
+from trainer.config import load_config
+from trainer.data.line_figures import write_line_clips, write_line_figures
 from trainer.training.checkpoint import open_checkpoint
 from trainer.training.logs import METRICS, SAMPLES
 
@@ -43,41 +44,57 @@ class Verdict:
 
 
 def resume_test(
-    folder: Path, data: str | None, config: str, overrides: tuple[str, ...], steps: int, every: int, device: str
+    folder: Path,
+    data: str | None,
+    real: str | None,
+    init: Path | None,
+    config: str,
+    overrides: tuple[str, ...],
+    steps: int,
+    every: int,
+    device: str,
 ) -> Verdict:
     """Train, kill, resume, compare.
 
     Args:
         folder: for the runs; must be empty.
-        data: labelled dataset, or None for line figures and small networks.
+        data: labelled dataset, or None for line figures and small networks. real: unlabelled one for finetuning, or
+            None for line figures. init: run that it starts from, or None for ImageNet's weights.
         steps: of each run, the last two fifths after the kill. every: steps between checkpoints.
 
     Raises:
-        UserError: a run failed by itself; its last words are told.
+        UserError: a run failed by itself; its last words are told. Or the configuration is one of a refinement.
     """
+    command = load_config(config, overrides).command
+    if command == "refine":
+        raise UserError(f"{config}: the self-test is of pretraining and finetuning, not of refinement")
     if data is None:
         data = str(write_line_figures(folder / "line_figures", scenes=12, shards=3))
         overrides = (*SMALL_NETWORKS, *overrides)
-    pose_head_steps = steps // 5
+    pose_head_steps = steps // 5 if init is None else 0
     overrides = (
         *overrides, f"schedule.pose_head_steps={pose_head_steps}", f"schedule.steps={steps - pose_head_steps}",
         "schedule.max_minutes=null", f"schedule.checkpoint_every={every}", "schedule.log_every=1",
         "schedule.log_samples=true", "schedule.gauge_samples=16", f"schedule.gauge_every={every}",
     )  # fmt: skip
     settings = [word for override in overrides for word in ("--set", override)]
-    common = ["--config", config, "--data", data, "--device", device, *settings]
+    common = [command, "--config", config, "--data", data, "--device", device, *settings]
+    if command == "finetune":
+        common += ["--real", real or str(write_line_clips(folder / "line_clips"))]
+    if command == "finetune" or init is not None:
+        common += ["--init", str(init or "none")]
     whole, broken = folder / "whole", folder / "killed"
-    _finish(_start(["--out", str(whole), *common]), whole)
-    killed_after = _kill_after(_start(["--out", str(broken), *common]), broken, max(every + 1, 3 * steps // 5))
+    _finish(_start([*common, "--out", str(whole)]), whole)
+    killed_after = _kill_after(_start([*common, "--out", str(broken)]), broken, max(every + 1, 3 * steps // 5))
     checkpoint = open_checkpoint(broken)
     workers = checkpoint.config.data.num_workers + 1
-    again = ["--out", str(broken), "--resume", "--device", device, "--set", f"data.num_workers={workers}"]
+    again = [command, "--out", str(broken), "--resume", "--device", device, "--set", f"data.num_workers={workers}"]
     _finish(_start(again), broken)
     return _compare(whole, broken, checkpoint.step, killed_after)
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "trainer.cli", "run", "pretrain", *arguments]
+    command = [sys.executable, "-m", "trainer.cli", "run", *arguments]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

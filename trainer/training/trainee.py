@@ -92,7 +92,7 @@ def set_up(
         # Lengths are part of a tensor whose rest must stay as it is, so nothing of it may decay.
         name: _optimiser(model.uplift, settings, settings.bone_factor, weight_decay=0.0)
         if only_bone_lengths and name == "uplift"
-        else _optimiser(getattr(model, name), settings)
+        else _optimiser(getattr(model, name), settings, settings.renderer_factor if name == "image_renderer" else 1.0)
         for name in trained
     }
     wrapped, *own = fabric.setup(model, *optimisers.values())

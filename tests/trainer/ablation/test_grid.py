@@ -30,11 +30,16 @@ def write_grid(tmp_path):
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_grids_resolve_to_different_configurations(name, painted_dataset):
+def test_packaged_grids_resolve_to_different_configurations(name, painted_dataset, untrained_run):
     grid = load_grid(name)
     folders = Folders(synthetic=str(painted_dataset()), real=str(painted_dataset()))
-    configs = [entry.run.config for entry in plan_entries(grid, folders, seeds=1)]
+    configs = [entry.run.config for entry in plan_entries(grid, folders, seeds=1, start=untrained_run)]
     assert len(configs) == len(grid.variants) == len({str(config) for config in configs})
+
+
+def test_a_metric_that_nobody_measures_is_refused_before_anything_is_trained(write_grid):
+    with pytest.raises(UserError, match="metrics: arm_flips not known; choose from error_pct"):
+        load_grid(write_grid(metrics=["error_pct", "arm_flips"]))
 
 
 def test_a_baseline_that_is_no_variant_is_refused(write_grid):
@@ -94,3 +99,30 @@ def test_other_data_of_the_same_name_are_another_run(write_grid, painted_dataset
         entries = plan_entries(grid, Folders(synthetic=str(link)), seeds=1)
         names |= {entry.run.name for entry in entries}
         assert len(names) == 2 * (number + 1)
+
+
+def test_a_grid_that_begins_with_finetuning_asks_for_a_trained_run(write_grid, painted_dataset, untrained_run):
+    grid = load_grid(write_grid(stages=[{"config": "small_finetune"}]))
+    folders = Folders(str(painted_dataset()), real=str(painted_dataset()))
+    with pytest.raises(UserError, match="as it is: its first stage is finetune; give a trained run with --init"):
+        plan_entries(grid, folders, seeds=1)
+    first = plan_entries(grid, folders, seeds=1, start=untrained_run)[0].run
+    assert first.start == untrained_run and first.init is None
+    bare = load_grid(write_grid(stages=[{"config": "small_finetune", "from_imagenet": True}]))
+    other = plan_entries(bare, folders, seeds=1, start=untrained_run)[0].run
+    assert other.start is None and other.name != first.name
+
+
+def test_footage_does_not_change_the_runs_that_never_see_it(write_grid, painted_dataset):
+    grid = load_grid(write_grid(stages=[{"config": "small"}, {"config": "demo_finetune"}]))
+    synthetic = str(painted_dataset())
+    names = [
+        [
+            [run.name for run in entry.run.lineage]
+            for entry in plan_entries(grid, Folders(synthetic, real=real), seeds=1)
+        ]
+        for real in (str(painted_dataset(scenes=6)), str(painted_dataset(scenes=7)))
+    ]
+    for one, other in zip(*names, strict=True):
+        assert one[0] == other[0]
+        assert one[1] != other[1]

