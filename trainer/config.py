@@ -238,8 +238,9 @@ class ScheduleConfig(_Section):
     true_drawing: Fraction = Field(
         0.5, description="Part of the synthetic pairs that are rendered from the true pose, not the estimated one."
     )
-    leakage_margin: Weight = Field(
-        0.15, description="Pictures teach the pose once a shuffled pose reconstructs worse by this fraction."
+    leakage_margin: Weight | None = Field(
+        0.15,
+        description="Pictures teach the pose once a shuffled pose reconstructs worse by this fraction; None: at once.",
     )
     gauge_every: int = Field(500, ge=1, description="Steps between gauges on held-out data.")
     gauge_samples: int = Field(256, ge=1)

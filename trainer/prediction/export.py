@@ -37,7 +37,7 @@ import torch
 
 from posecore.errors import UserError
 from trainer.prediction.networks import ONNX_FORMAT, ONNX_FORMAT_VERSION, Network, NetworkOutput, OnnxNetwork
-from trainer.prediction.torch_network import PoseFunction
+from trainer.prediction.torch_network import PoseFunction, traced
 from trainer.training.checkpoint import LoadedModel, load_model
 
 OPSET = 18
@@ -177,13 +177,13 @@ def _pictures(count: int, size: int, seed: int) -> np.ndarray:
 
 
 def _speed(network: Network, function: PoseFunction) -> tuple[float, float]:
-    """CPU milliseconds for one picture on one thread: exported, torch."""
-    crops = _pictures(1, function.size, seed=0)
+    """CPU milliseconds for one picture on one thread: exported, torch as prediction runs it."""
+    crops, in_torch = _pictures(1, function.size, seed=0), traced(function)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            return _ms(lambda: network(crops)), _ms(lambda: function(torch.from_numpy(crops)))
+            return _ms(lambda: network(crops)), _ms(lambda: in_torch(torch.from_numpy(crops)))
     finally:
         torch.set_num_threads(threads)
 

@@ -53,7 +53,7 @@ class Pretrain:
         }
         self.held_out = held_out_set(trainee, folders.held_out or folders.synthetic, data.crop)
         self.perceptual = make_perceptual_loss(trainee)
-        self.pictures_teach = False
+        self.pictures_teach = self.config.schedule.leakage_margin is None
 
     def pose_head_losses(self) -> StepLosses:
         joints, drawings = self._prior_drawings()
@@ -132,8 +132,8 @@ class Pretrain:
 
     def _consider_pictures(self, values: dict[str, float]) -> None:
         """Let pictures teach the pose from the first gauge on at which the renderer heeds it; there is no way back."""
-        margin = values["shuffled"] / max(values["right"], 1e-9) - 1.0
-        teaches = self.pictures_teach or margin >= self.config.schedule.leakage_margin
+        wanted = self.config.schedule.leakage_margin
+        teaches = self.pictures_teach or values["shuffled"] / max(values["right"], 1e-9) - 1.0 >= wanted
         # Rounding may tell processes apart, and one that went its own way would hang the others.
         self.pictures_teach = self.trainee.fabric.broadcast(teaches)
         values["pictures_teach"] = float(self.pictures_teach)

@@ -14,7 +14,7 @@ from posecore.errors import UserError
 from posecore.skeleton import load_skeleton
 from trainer.data import downloads
 from trainer.data.config import DataConfig
-from trainer.data.streams import synthetic_stream
+from trainer.data.streams import real_stream, synthetic_stream
 
 H36M = load_skeleton("h36m17")
 
@@ -86,6 +86,19 @@ def test_a_dataset_behind_http_streams_like_a_folder_each_shard_fetched_once(ser
         assert ours.keys == theirs.keys and torch.equal(ours.images, theirs.images)
     first_pass(server.url, config(tmp_path))
     assert set(server.asked.values()) == {1} and len(server.asked) == 3
+
+
+def test_clips_behind_http_stream_like_a_folder_and_without_end(painted_clips, tmp_path):
+    """Five batches of three are more than the twelve frames."""
+    with _Server(painted_clips(clips=3, frames=4, shards=3)) as running:
+        near, far = (
+            real_stream(place, config(folder, real_batch_size=3), seed=3)
+            for place, folder in ((running.folder, None), (running.url, tmp_path))
+        )
+        for _ in range(5):
+            ours, theirs = next(far), next(near)
+            assert ours.keys == theirs.keys and torch.equal(ours.images, theirs.images)
+        running.shutdown()
 
 
 def test_a_dropped_connection_is_tried_again(server, tmp_path, caplog):

@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from posecore.errors import UserError
 from posecore.pictures import Picture, Subject
@@ -13,6 +14,19 @@ from posecore.skeleton import load_skeleton
 from posecore.transforms import matrix_from_rotation_6d
 from trainer.prediction.networks import NetworkOutput
 from trainer.prediction.predictor import PosePredictor, mean_of, mirror
+from trainer.prediction.torch_network import PoseFunction, TorchNetwork
+from trainer.training.checkpoint import load_model
+
+
+def test_the_traced_network_answers_any_number_of_crops_as_the_plain_one_does(untrained_run):
+    function = PoseFunction(load_model(untrained_run)).eval()
+    network = TorchNetwork(untrained_run, "cpu")
+    for count in (1, 2, 5):
+        crops = np.random.default_rng(count).integers(0, 256, (count, 48, 48, 3), np.uint8)
+        with torch.inference_mode():
+            expected = function(torch.from_numpy(crops))
+        for ours, theirs in zip(network(crops), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
 
 
 def test_keypoints_move_with_the_box_through_a_larger_picture(predictor, photo):

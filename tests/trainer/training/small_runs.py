@@ -21,7 +21,7 @@ SMALL = {
     "losses": {"features": {"levels": 2}},
     "schedule": {
         "pose_head_steps": 2, "steps": 6, "gauge_every": 3, "gauge_samples": 8, "log_every": 1,
-        "checkpoint_every": 100, "picture_every": 100, "leakage_margin": 0.0, "keep_checkpoints": 3,
+        "checkpoint_every": 100, "picture_every": 100, "leakage_margin": None, "keep_checkpoints": 3,
     },
 }  # fmt: skip
 

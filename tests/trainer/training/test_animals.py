@@ -37,7 +37,7 @@ def config(stage, channels):
             "losses": {"features": {"levels": 2}},
             "schedule": {
                 "steps": 4, "pose_head_steps": 2 if stage == "pretrain" else 0, "gauge_every": 4, "gauge_samples": 4,
-                "log_every": 1, "picture_every": 100, "leakage_margin": 0.0,
+                "log_every": 1, "picture_every": 100, "leakage_margin": None,
             },
         }
     )  # fmt: skip

