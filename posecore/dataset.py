@@ -20,6 +20,8 @@ from posecore.errors import UserError
 from posecore.sample import FORMAT_VERSION
 
 MANIFEST_NAME = "dataset.json"
+MOMENTS_BY_VIEWS = "moments_by_views"
+"""In the statistics of real data from calibrated cameras: how many moments of subjects so many cameras saw."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Manifest:
     rejects: dict[str, int] = field(default_factory=dict)
     statistics: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @property
+    def has_views(self) -> bool:
+        """Whether some moment of real footage was seen by several calibrated cameras."""
+        return any(int(views) > 1 for views in self.statistics.get(MOMENTS_BY_VIEWS, {}))
 
     @property
     def num_samples(self) -> int:

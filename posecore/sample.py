@@ -86,7 +86,9 @@ class RealFrame:
 
     Attributes:
         image: [H, W, 3] uint8 RGB. crop: x, y, width, height in pixels of the source.
-        frame: number of the frame in its source. time_s: its time stamp. extra: more fields of meta.json.
+        frame: number of the frame in its source. time_s: its time stamp.
+        extra: more fields of meta.json. Of a calibrated camera: "camera" (as a Sample's, of the stored picture, and its
+            "name"), "moment" (frame number), "views": frames of one name and moment show one subject.
     """
 
     key: str

@@ -277,12 +277,23 @@ def pack(
         typer.Option("--working-size", help="Frames are shrunk to this longer side; more is more memory.", min=64),
     ] = 960,
     frames_per_shard: Annotated[int, typer.Option(help="Close a shard beyond this.", min=1)] = 512,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Cameras of synchronous videos, each called as its video: TOML of Anipose or Pose2Sim, or Qualisys' "
+            ".qca.txt."
+        ),
+    ] = None,
+    calibration_unit: Annotated[
+        str, typer.Option(help="Of TOML's translations: m (Pose2Sim), or what Anipose's board was measured in: mm, cm.")
+    ] = "m",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a file that cannot be read.")] = False,
     licence: Annotated[str, typer.Option(help="Of the footage; kept in dataset.json.")] = "",
 ) -> None:
     """Pack real, unlabelled video or photos into shards for finetuning."""
     from typing import get_args
 
+    from posecore.calibration import LengthUnit
     from synthgen import catalog
     from synthgen.console import console, error_console
     from synthgen.footage.options import PackOptions, Subjects
@@ -304,6 +315,9 @@ def pack(
     subjects = subjects or ("motion" if boxes is None else "boxes")
     if subjects not in get_args(Subjects):
         raise typer.BadParameter(f"{subjects!r} is not one of {', '.join(get_args(Subjects))}", param_hint="--subjects")
+    if calibration_unit not in get_args(LengthUnit):
+        known = ", ".join(get_args(LengthUnit))
+        raise typer.BadParameter(f"{calibration_unit!r} is not one of {known}", param_hint="--calibration-unit")
     options = PackOptions(
         frames=_frame_range(frames),
         subjects=subjects,
@@ -324,6 +338,8 @@ def pack(
         frames_per_shard=frames_per_shard,
         strict=strict,
         licence=licence,
+        calibration=calibration,
+        calibration_unit=calibration_unit,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as gentle as Ctrl-C
     try:

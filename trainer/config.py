@@ -179,6 +179,9 @@ class LossConfig(_Section):
     smoothness: Weight = Field(
         0.0, description="Joints of real frames against their neighbours' in the clip; costs two more pictures each."
     )
+    views: Weight = Field(
+        0.0, description="3D poses of real frames against another calibrated view of the moment; one more picture each."
+    )
     teacher: Weight = Field(10.0, description="Mean teacher: joints that the teacher is confident of.")
     anchor: Weight = Field(0.1, description="Refinement: hold on the pose of the run that it starts from.")
     adversarial_ratio: Weight = Field(
@@ -311,6 +314,16 @@ class TrainConfig(_Section):
     def _uplift_is_there_to_refine(self) -> TrainConfig:
         if self.stage == "refine" and self.model.uplift.in_loop != "end_to_end":
             raise ValueError("model.uplift.in_loop: refinement learns bone lengths through the pictures: end_to_end")
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_held_together_where_poses_are(self) -> TrainConfig:
+        if self.losses.views > 0 and self.stage in ("mean_teacher", "refine"):
+            raise ValueError(
+                f"losses.views: stage {self.stage} does not compare views, only finetune does; set it to 0"
+            )
+        if self.losses.views > 0 and self.stage == "finetune" and self.model.uplift.in_loop != "end_to_end":
+            raise ValueError("losses.views: compares 3D poses of real pictures, which only in_loop end_to_end teaches")
         return self
 
 

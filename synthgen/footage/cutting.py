@@ -37,12 +37,14 @@ class Clip:
     Attributes:
         source: name of the video, the pictures' folder, or the still.
         square: in pixels of the source; where the camera moved, of the first frame of its steady part.
+        boxes: [T, 4] of the subject in each frame, in the same pixels.
     """
 
     source: str
     square: Square
     frames: tuple[Picture, ...]
     pictures: tuple[np.ndarray, ...]
+    boxes: np.ndarray
     is_stabilised: bool = False
 
 
@@ -65,7 +67,7 @@ class Cutter:
                 if square[2] * ground.frames[0].scale < self._options.min_subject_px:
                     self._rejects["with a subject that is too small"] += len(positions)
                     continue
-            yield from self._clip(ground, track.frames[positions], square)
+            yield from self._clip(ground, track.frames[positions], track.boxes[positions], square)
 
     def still(self, frame: Picture, box: np.ndarray | None) -> Iterator[Clip]:
         """A picture that stands alone: a clip of one frame, or none.
@@ -87,7 +89,8 @@ class Cutter:
         elif self._repeats(picture):
             self._rejects["that repeat an earlier picture"] += 1
         else:
-            yield Clip(frame.name, _in_source(square, frame.scale), (frame,), (picture,))
+            subject = np.array([[*square, square[2]]]) if box is None else box[None]
+            yield Clip(frame.name, _in_source(square, frame.scale), (frame,), (picture,), frame.scale * subject)
 
     def _repeats(self, picture: np.ndarray) -> bool:
         """Whether a still like it was cut before; if not it is remembered."""
@@ -100,14 +103,18 @@ class Cutter:
         self._stills[shelf].append(blocks)
         return False
 
-    def _clip(self, ground: Ground, positions: np.ndarray, square: Square) -> Iterator[Clip]:
-        """Cut the square out of a run of frames and drop what is blurred or repeats; yields at most one clip."""
+    def _clip(self, ground: Ground, positions: np.ndarray, boxes: np.ndarray, square: Square) -> Iterator[Clip]:
+        """Cut the square out of a run of frames and drop what is blurred or repeats; yields at most one clip.
+
+        Args:
+            boxes: [T, 4] of the subject, in pixels of the ground.
+        """
         rejects, options = self._rejects, self._options
         if ground.reach is not None:
             beyond = np.array([_share_beyond(ground.reach[position], square) for position in positions])
             if (beyond > _MAX_BEYOND).any():
                 rejects["whose crop the moving camera leaves"] += int((beyond > _MAX_BEYOND).sum())
-            positions = positions[beyond <= _MAX_BEYOND]
+            positions, boxes = positions[beyond <= _MAX_BEYOND], boxes[beyond <= _MAX_BEYOND]
             if len(positions) == 0:
                 return
         frames = [ground.frames[position] for position in positions]
@@ -131,6 +138,7 @@ class Cutter:
             _in_source((square[0] - ground.origin[0], square[1] - ground.origin[1], square[2]), frames[0].scale),
             tuple(frames[place] for place in kept),
             tuple(pictures[place] for place in kept),
+            frames[0].scale * (boxes[kept] - np.array([*ground.origin, 0.0, 0.0])),
             is_stabilised=ground.reach is not None,
         )
 

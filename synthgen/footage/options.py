@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from posecore.box_files import MIN_SCORE
+from posecore.calibration import LengthUnit
 from posecore.errors import UserError
 
 Subjects = Literal["motion", "boxes", "alpha", "frame"]
@@ -34,6 +35,8 @@ class PackOptions:
         min_subject_px: subjects whose square would be smaller in the source are left out.
         strict: a file that cannot be read ends the packing; otherwise it is skipped, counted and named.
         licence: of the footage, recorded in dataset.json.
+        calibration: a file of cameras that `posecore.calibration` reads, one for each video and called as it; None:
+            cameras are not known. calibration_unit: of TOML's translations.
         working_size_px: frames are shrunk to this longer side while they are worked on. window_frames: frames held at
             a time.
         frames_per_shard: a shard is closed at the first end of a clip beyond this.
@@ -56,6 +59,8 @@ class PackOptions:
     min_subject_px: int = 64
     strict: bool = False
     licence: str = ""
+    calibration: Path | None = None
+    calibration_unit: LengthUnit = "m"
     working_size_px: int = 960
     window_frames: int = 240
     frames_per_shard: int = 512

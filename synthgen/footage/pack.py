@@ -6,6 +6,8 @@ are [x, y, width, height]; `crop` of a record is in pixels of the upright source
 same files and options give the same bytes. Every frame that is left out is counted, with its reason.
 
     sources -> shots (stabilise) -> subjects -> cutting -> writing
+
+Calibrated videos are read side by side instead, their lenses undone (`views`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posecore.box_files import BoxFile, read_box_file
+from posecore.calibration import CalibratedCamera
 from posecore.errors import UserError
 from posecore.pictures import Picture, UnreadableError
 from synthgen.footage.cutting import Clip, Cutter
 from synthgen.footage.options import PackOptions
-from synthgen.footage.shots import Ground, split_shots, still_grounds
+from synthgen.footage.shots import Ground, split_shots, standing_ground, still_grounds
 from synthgen.footage.sources import Footage, find_footage, read_frames
+from synthgen.footage.straight_boxes import StraightBoxes
 from synthgen.footage.subjects import NOBODY, Located, find_tracks, locate
+from synthgen.footage.views import View, Windows, match_cameras, straightened
 from synthgen.footage.writing import ClipWriter, Damage, SourceCount
 
 
@@ -71,6 +76,9 @@ def pack(
         raise UserError(f"{out}: exists and is not an empty folder; choose another --out or remove it")
     footage = find_footage(inputs)
     box_file = _open_boxes(options, footage)
+    cameras = []
+    if options.calibration is not None:
+        cameras = match_cameras(footage, options.calibration, options.calibration_unit)
     rejects: Counter[str] = Counter()
     sources: list[SourceCount] = []
     damaged: list[Damage] = []
@@ -88,19 +96,14 @@ def pack(
     try:
         writer = ClipWriter(temporary, out.name, options)
         cutter = Cutter(options, rejects)
-        for item in footage:
-            read, kept_before = 0, writer.frames
-            for shot in _shots(read_frames(item, options, note_damage), item, options):
-                read += len(shot)
-                sound = [frame for frame in shot if not frame.is_damaged]
-                if len(sound) < len(shot):
-                    rejects["damaged"] += len(shot) - len(sound)
-                if sound:
-                    for clip in _clips_of_shot(sound, item.is_video, options, box_file, cutter, rejects):
-                        writer.add(clip)
-                on_shot(item.name, read)
-            sources.append(SourceCount(item.name, read, writer.frames - kept_before))
-            on_source(sources[-1])
+        frames = [read_frames(item, options, note_damage) for item in footage]
+        if options.calibration is None:
+            counts = _pack_files(footage, frames, writer, cutter, options, box_file, rejects, on_shot)
+        else:
+            counts = _pack_views(footage, cameras, frames, writer, cutter, options, box_file, rejects, on_shot)
+        for count in counts:
+            sources.append(count)
+            on_source(count)
         if writer.frames == 0:
             raise UserError(_nothing_kept(footage, options, box_file, rejects, sources, damaged))
         writer.finish(rejects, sources, damaged)
@@ -120,6 +123,65 @@ def pack(
         damaged=tuple(damaged),
         preview=out / "preview.png",
     )
+
+
+def _pack_files(
+    footage: Sequence[Footage],
+    frames: Sequence[Iterator[Picture]],
+    writer: ClipWriter,
+    cutter: Cutter,
+    options: PackOptions,
+    box_file: BoxFile | None,
+    rejects: Counter[str],
+    on_shot: Callable[[str, int], None],
+) -> Iterator[SourceCount]:
+    """Write the clips of one file after the other, and count what came of each."""
+    for item, pictures in zip(footage, frames, strict=True):
+        read, kept_before = 0, writer.frames
+        for shot in _shots(pictures, item, options):
+            read += len(shot)
+            if sound := _sound(shot, rejects):
+                for clip in _clips_of_shot(sound, item.is_video, options, box_file, cutter, rejects):
+                    writer.add(clip)
+            on_shot(item.name, read)
+        yield SourceCount(item.name, read, writer.frames - kept_before)
+
+
+def _sound(shot: list[Picture], rejects: Counter[str]) -> list[Picture]:
+    sound = [frame for frame in shot if not frame.is_damaged]
+    if len(sound) < len(shot):
+        rejects["damaged"] += len(shot) - len(sound)
+    return sound
+
+
+def _pack_views(
+    footage: Sequence[Footage],
+    cameras: Sequence[CalibratedCamera],
+    frames: Sequence[Iterator[Picture]],
+    writer: ClipWriter,
+    cutter: Cutter,
+    options: PackOptions,
+    box_file: BoxFile | None,
+    rejects: Counter[str],
+    on_shot: Callable[[str, int], None],
+) -> list[SourceCount]:
+    """Write the clips of calibrated videos, window by window, and count what came of each video."""
+    straight = [straightened(video, camera) for video, camera in zip(frames, cameras, strict=True)]
+    boxes = [None if box_file is None else StraightBoxes(box_file, camera) for camera in cameras]
+    read, kept = [0] * len(footage), [0] * len(footage)
+    together = Windows(straight, options.window_frames * options.frame_step)
+    for first in together:
+        views: list[View] = []
+        for place, (item, camera) in enumerate(zip(footage, cameras, strict=True)):
+            shot = together.take(place, first)
+            read[place] += len(shot)
+            if sound := _sound(shot, rejects):
+                clips = list(_clips_of_shot(sound, True, options, boxes[place], cutter, rejects, stands_still=True))
+                views += [View(clip, camera) for clip in clips]
+                kept[place] += sum(len(clip.frames) for clip in clips)
+            on_shot(item.name, read[place])
+        writer.add_views(views)
+    return [SourceCount(item.name, *counts) for item, *counts in zip(footage, read, kept, strict=True)]
 
 
 def _open_boxes(options: PackOptions, footage: Sequence[Footage]) -> BoxFile | None:
@@ -144,9 +206,10 @@ def _clips_of_shot(
     shot: list[Picture],
     is_video: bool,
     options: PackOptions,
-    box_file: BoxFile | None,
+    box_file: BoxFile | StraightBoxes | None,
     cutter: Cutter,
     rejects: Counter[str],
+    stands_still: bool = False,
 ) -> Iterator[Clip]:
     if len(shot) < options.min_clip_frames and is_video:
         rejects["in shots that are too short"] += len(shot)
@@ -160,7 +223,8 @@ def _clips_of_shot(
             for box in boxes:
                 yield from cutter.still(frame, box)
         return
-    for ground in _grounds(shot, located, options):
+    grounds = [standing_ground(shot)] if stands_still else _grounds(shot, located, options)
+    for ground in grounds:
         for track in find_tracks(ground, located, options, rejects):
             yield from cutter.clips(ground, track)
 

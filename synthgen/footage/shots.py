@@ -58,6 +58,11 @@ def split_shots(frames: Iterator[Picture], window_frames: int) -> Iterator[list[
         yield shot
 
 
+def standing_ground(shot: list[Picture]) -> Ground:
+    """The shot of a camera that is known to stand still."""
+    return Ground(shot, small=_shrunk(shot))
+
+
 def still_grounds(shot: list[Picture], subjects: Sequence[Sequence[np.ndarray]] | None = None) -> Iterator[Ground]:
     """The shot itself if its camera stands still, else its steady parts, one at a time: they are copies.
 

@@ -18,6 +18,7 @@ from posecore.motion import Track, find_moving_subjects
 from posecore.pictures import Picture, Subject
 from synthgen.footage.options import PackOptions
 from synthgen.footage.shots import Ground
+from synthgen.footage.straight_boxes import StraightBoxes
 
 _MAX_GAP_FRAMES = 12  # without a box, over which the boxes before and after are joined
 
@@ -32,7 +33,7 @@ Located = list[dict[int, np.ndarray]]
 """For each frame of a shot its subjects: id -> box [4] in working pixels of the frame."""
 
 
-def locate(shot: list[Picture], options: PackOptions, box_file: BoxFile | None) -> Located | None:
+def locate(shot: list[Picture], options: PackOptions, box_file: BoxFile | StraightBoxes | None) -> Located | None:
     """Who is in each frame, as a file or alpha says it; None where movement or nothing tells.
 
     Boxes without ids are linked from frame to frame by overlap.

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from posecore.codec import encode_image, encode_real
-from posecore.dataset import Manifest, Shard, ShardWriter, write_manifest
+from posecore.dataset import MOMENTS_BY_VIEWS, Manifest, Shard, ShardWriter, write_manifest
 from posecore.overlay import contact_sheet
 from posecore.sample import RealFrame, make_key
 from synthgen.footage.cutting import Clip
 from synthgen.footage.options import PackOptions
+from synthgen.footage.views import View, subjects_of
 
 _PREVIEW_CLIPS = 60
 _PREVIEW_COLUMNS = 10
@@ -59,9 +61,32 @@ class ClipWriter:
         self._records: list[tuple[str, dict[str, bytes]]] = []
         self._preview: list[tuple[np.ndarray, str]] = []
         self._preview_step = 1
+        self._num_subjects = 0
+        self._cameras_at: Counter[tuple[str, int]] = Counter()
 
     def add(self, clip: Clip) -> None:
         """Append a clip; its pictures bear its name, its time stamps and where they were cut."""
+        self._append(clip, {})
+        self._close_full_shard()
+
+    def add_views(self, views: Sequence[View]) -> None:
+        """Append what calibrated cameras saw over the same moments, into one shard.
+
+        Pictures bear as well the camera that took them, their moment, and the name of the views to which they belong:
+        those of one name and moment show one subject.
+        """
+        for view, subject in zip(views, subjects_of(views), strict=True):
+            together = f"{self._num_subjects + subject:06d}"
+            self._append(
+                view.clip,
+                {"camera": view.stored_camera(self._options.size_px), "views": together},
+                names_moments=True,
+            )
+            self._cameras_at.update((together, frame.frame) for frame in view.clip.frames)
+        self._num_subjects += len(views)
+        self._close_full_shard()
+
+    def _append(self, clip: Clip, more: dict[str, Any], names_moments: bool = False) -> None:
         name = f"{Path(clip.source).stem}-{self.clips:06d}"
         x, y, side = clip.square
         for index, (frame, picture) in enumerate(zip(clip.frames, clip.pictures, strict=True)):
@@ -74,7 +99,9 @@ class ClipWriter:
                 time_s=frame.time_s,
                 crop=(x, y, side, side),
                 source=clip.source,
-                extra={"stabilised": True} if clip.is_stabilised else {},
+                extra=({"stabilised": True} if clip.is_stabilised else {})
+                | more
+                | ({"moment": frame.frame} if names_moments else {}),
             )
             self._records.append((key, encode_real(real, self._options.quality)))
         if self.clips % self._preview_step == 0:
@@ -83,8 +110,6 @@ class ClipWriter:
                 self._preview, self._preview_step = self._preview[::2], 2 * self._preview_step
         self.frames += len(clip.frames)
         self.clips += 1
-        if len(self._records) >= self._options.frames_per_shard:
-            self._close_shard()
 
     def finish(self, rejects: Counter[str], sources: Sequence[SourceCount], damaged: Sequence[Damage]) -> None:
         """Write the last shard, preview.png and dataset.json."""
@@ -95,8 +120,15 @@ class ClipWriter:
             [tile for tile, _ in tiles], columns=min(_PREVIEW_COLUMNS, len(tiles)), labels=[label for _, label in tiles]
         )
         (self._folder / "preview.png").write_bytes(encode_image(sheet, "png"))
-        boxes = self._options.boxes
+        boxes, calibration = self._options.boxes, self._options.calibration
         recipe = asdict(self._options) | {"boxes": None if boxes is None else boxes.name}
+        views = {}
+        if calibration is None:
+            del recipe["calibration"], recipe["calibration_unit"]
+        else:
+            recipe["calibration"] = calibration.name
+            counts = Counter(self._cameras_at.values())
+            views = {MOMENTS_BY_VIEWS: {str(count): counts[count] for count in sorted(counts)}}
         manifest = Manifest(
             name=self._name,
             kind="real",
@@ -111,9 +143,14 @@ class ClipWriter:
                 "clips": self.clips,
                 "sources": [asdict(one) for one in sources],
                 "damaged_files": [asdict(one) for one in damaged],
+                **views,
             },
         )
         write_manifest(self._folder, manifest)
+
+    def _close_full_shard(self) -> None:
+        if len(self._records) >= self._options.frames_per_shard:
+            self._close_shard()
 
     def _close_shard(self) -> None:
         with ShardWriter(self._folder / f"{self._name}-{len(self.shards):06d}.tar") as writer:

@@ -1,11 +1,14 @@
 """Small datasets on disk: line figures with exact labels, through posecore's codec; and a run without training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from posecore.sample import Sample
+from posecore.codec import encode_real, sample_meta
+from posecore.dataset import MOMENTS_BY_VIEWS, read_manifest, write_manifest
+from posecore.sample import RealFrame, Sample
 from posecore.skeleton import load_skeleton
 from trainer.data.line_figures import painted_sample, write_dataset, write_line_clips, write_line_figures
 
@@ -40,6 +43,23 @@ def painted_clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
         return write_line_clips(tmp_path_factory.mktemp("clips"), clips, frames, shards, skeleton, size)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def painted_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unlabelled clips of one person, eight moments, each seen by two calibrated cameras."""
+    records = []
+    for view in range(2):
+        for moment in range(8):
+            sample = painted_sample(100, moment, load_skeleton("human"), 64, view=view)
+            camera = sample_meta(sample)["camera"] | {"name": f"cam{view}"}
+            key = f"{view:08d}-{moment:02d}-00"
+            extra = {"camera": camera, "moment": moment, "views": "000000"}
+            real = RealFrame(key, sample.image, f"cam{view}", moment, moment / 25, (0, 0, 64, 64), "x.mp4", extra)
+            records.append((key, encode_real(real)))
+    folder = write_dataset(tmp_path_factory.mktemp("views") / "views", "real", [records])
+    write_manifest(folder, replace(read_manifest(folder), statistics={MOMENTS_BY_VIEWS: {"2": 8}}))
+    return folder
 
 
 @pytest.fixture(scope="session")

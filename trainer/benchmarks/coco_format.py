@@ -3,6 +3,10 @@
 `keypoints` are x, y, v of each joint, v 0 not labelled, 1 hidden, 2 seen; x, y count pixels from 0, so +0.5 brings
 them into our frame (boxes are measured from the pixels' edges already). Verified against cocodataset.org's format as
 pycocotools reads it and against the fragments of both datasets in MMPose's tests.
+
+Two fields are ours, for footage of calibrated cameras (`benchmarks/real_video.py` writes them): an annotation's
+`keypoints_3d_cam`, metres in the camera's axes (x right, y down, z forward), three numbers a joint, and its picture's
+`camera_K`, the rows of the 3 x 3 intrinsics in pixels of our frame. A file has both everywhere or neither.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from posecore.errors import UserError
 from trainer.benchmarks.benchmark import Answers
 from trainer.benchmarks.files import library, read_json
 from trainer.benchmarks.sample import BenchmarkSample
+from trainer.benchmarks.scores import per_subject
+from trainer.evaluation.metrics import procrustes
 
 SCORES = {
     "ap": "AP, mean over OKS .50 to .95",
@@ -29,6 +35,12 @@ SCORES = {
     "ap_large": "AP, subjects above 96^2 px",
     "ar": "AR, mean over OKS .50 to .95",
 }
+SCORES_3D = {
+    "mpjpe_hips_mm": "MPJPE, hips' middle on the truth's, mm",
+    "n_mpjpe_hips_mm": "N-MPJPE: scaled as well",
+    "pa_mpjpe_hips_mm": "PA-MPJPE: scaled, turned and shifted",
+}
+"""Of files that carry 3D."""
 _PLACES = (0, 1, 2, 3, 4, 5)
 """Of SCORES among the numbers that pycocotools summarises for keypoints."""
 
@@ -48,6 +60,13 @@ def load_annotations(path: Path, joints: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{path}: not a COCO keypoint file ({error!r})") from None
     if named != {tuple(joints)}:
         raise UserError(f"{path}: its keypoints are {sorted(named)}, not {tuple(joints)}; is it of another dataset?")
+    has_3d = ["keypoints_3d_cam" in annotation for annotation in content["annotations"]]
+    has_K = ["camera_K" in image for image in content["images"]]
+    if any(has_3d) and not (all(has_3d) and all(has_K)):
+        raise UserError(
+            f"{path}: {sum(has_3d)} of {len(has_3d)} annotations have keypoints_3d_cam, "
+            f"{sum(has_K)} of {len(has_K)} images camera_K; give them to all, or to none"
+        )
     return content
 
 
@@ -60,6 +79,7 @@ def read_instances(content: dict[str, Any], images: Path, left_out: Counter[str]
     files = {image["id"]: image["file_name"] for image in content["images"]}
     # PoseTrack's field: pictures of one video resemble each other.
     videos = {image["id"]: image.get("vid_id", image["id"]) for image in content["images"]}
+    cameras = {image["id"]: np.array(image["camera_K"]) for image in content["images"] if "camera_K" in image}
     species = {category["id"]: category["name"] for category in content["categories"]}
     for annotation in sorted(content["annotations"], key=lambda a: (a["image_id"], a["id"])):
         keypoints = np.array(annotation.get("keypoints", []), dtype=np.float64).reshape(-1, 3)
@@ -81,8 +101,22 @@ def read_instances(content: dict[str, Any], images: Path, left_out: Counter[str]
                 cluster=str(videos[annotation["image_id"]]),
                 species=species[annotation["category_id"]],
                 scale_px=float(np.sqrt(annotation.get("area", width * height))),
+                **_in_3d(annotation, cameras, len(keypoints)),
                 annotation={key: annotation[key] for key in ("id", "image_id", "category_id", "bbox")},
             )
+
+
+def joint_errors(answers: Answers) -> dict[str, Any]:
+    """SCORES_3D, each None where the annotations carry no 3D or the model lacks a hip."""
+    ours, theirs, names = answers.joints_cam_m, answers.true_joints_cam_m, answers.joints.names
+    if ours is None or not {"left_hip", "right_hip"} <= set(names):
+        return dict.fromkeys(SCORES_3D)
+    hips = [names.index("left_hip"), names.index("right_hip")]
+    ours, theirs = (joints - joints[:, hips].mean(1, keepdims=True) for joints in (ours, theirs))
+    scale = (ours * theirs).sum((1, 2)) / np.maximum((ours**2).sum((1, 2)), 1e-12)
+    moved = (ours, scale[:, None, None] * ours, procrustes(ours, theirs))
+    errors = [1000 * np.linalg.norm(joints - theirs, axis=-1) for joints in moved]
+    return {name: per_subject(answers.draws, error) for name, error in zip(SCORES_3D, errors, strict=True)}
 
 
 def average_precision(answers: Answers) -> dict[str, Any]:
@@ -134,3 +168,11 @@ def average_precision(answers: Answers) -> dict[str, Any]:
         name: None if value < 0 else {"value": value, "low": None, "high": None}
         for name, value in zip(SCORES, values, strict=True)
     }
+
+
+def _in_3d(annotation: dict[str, Any], cameras: dict[int, np.ndarray], num_joints: int) -> dict[str, np.ndarray]:
+    """Our own fields of a sample, none where the file has none."""
+    if "keypoints_3d_cam" not in annotation:
+        return {}
+    joints = np.array(annotation["keypoints_3d_cam"], dtype=np.float64).reshape(num_joints, 3)
+    return {"joints_cam_m": joints, "camera_K": cameras[annotation["image_id"]]}

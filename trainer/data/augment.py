@@ -18,6 +18,7 @@ from statistics import NormalDist
 import cv2
 import numpy as np
 
+from posecore.camera import Camera
 from posecore.sample import HIDDEN_BY_OTHER, OUTSIDE, inside_frame
 from posecore.skeleton import Skeleton
 from trainer.data.config import CropConfig, PhotometricConfig
@@ -109,6 +110,29 @@ def jitter(warp: Warp, crop: CropConfig, rng: np.random.Generator) -> Warp:
         roll_rad=roll if rolls else 0.0,
         flip=bool(flips),
     )
+
+
+def world_from_crop(camera: Camera, warp: Warp) -> np.ndarray:
+    """The rotation [3, 3] that takes root-relative joints from the axes of a crop to the world.
+
+    Who sees nothing but a crop takes it for the picture of a camera that looks at its centre. Let R be the rotation of
+    cam_from_world, A the least one that takes the ray through the crop's centre to the optical axis, and T the roll.
+    A difference X of two points of the world is then T A R X in the crop, and W = (T A R)^T takes it back. A mirrored
+    crop shows M T A R X with M = diag(-1, 1, 1), M being its own inverse: (M W M) (M T A R X) = M X, so W' = M W M
+    takes it to the mirrored world. Crops agree there if all of them are mirrored.
+
+    Args:
+        camera: of the whole picture.
+        warp: how the crop is cut out of it.
+    """
+    ray = np.linalg.solve(camera.K, [*warp.centre_px, 1.0])
+    x, y, z = ray / np.linalg.norm(ray)
+    cross = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])  # of the axis ray x (0, 0, 1)
+    aligned = np.eye(3) + cross + cross @ cross / (1 + z)
+    cosine, sine = np.cos(warp.roll_rad), np.sin(warp.roll_rad)
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    back = (turn @ aligned @ camera.cam_from_world[:3, :3]).T
+    return _MIRROR @ back @ _MIRROR if warp.flip else back
 
 
 def warp_image(image: np.ndarray, warp: Warp, smooth: bool = True) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 class Batch:
     """B crops, each with its partner: the same scene or clip seen through the same crop, in another pose.
 
-    Real batches carry images, partners and keys, and neighbours if asked for; every other field is None.
+    Real batches carry images, partners and keys, and neighbours and views if asked for; every other field is None.
     """
 
     images: torch.Tensor
@@ -29,6 +29,13 @@ class Batch:
     """[B, 2, 3, H, W]: the clip's frames as far before as after x, in the same crop; x itself where it has none."""
     neighbour_weight: torch.Tensor | None = None
     """[B] float32: 1 where there are neighbours."""
+    views: torch.Tensor | None = None
+    """[B, 3, H, W]: x's moment as another calibrated camera saw it, its own crop, mirrored where x is; x itself where
+    there is none."""
+    world_from_crop: torch.Tensor | None = None
+    """[B, 2, 3, 3] rotations of x and of its view, from the crop's axes to the world, mirrored where they are."""
+    view_weight: torch.Tensor | None = None
+    """[B] float32: 1 where there is another view."""
     subject_mask: torch.Tensor | None = None
     """[B, 1, H, W] float32: 1 on the subject."""
     joints: torch.Tensor | None = None

@@ -8,10 +8,11 @@ it can still be someone's partner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from posecore.camera import Camera
 from posecore.codec import decode, decode_image, image_member, read_meta
 from posecore.derived_joints import derive_joints
 from posecore.errors import UserError
@@ -35,6 +36,9 @@ class Frame:
         labels, subject_id: of the main subject; None and 0 for real frames.
         usable: whether it can serve as x.
         size: width, height where labels are known.
+        camera: of a real frame, where it is calibrated.
+        views, moment: frames of one name and moment show one subject; None where the camera is not known.
+        other_views: those of other cameras, which know of none themselves.
     """
 
     key: str
@@ -44,6 +48,10 @@ class Frame:
     subject_id: int
     usable: bool
     size: tuple[int, int] | None = None
+    camera: Camera | None = None
+    views: str | None = None
+    moment: int | None = None
+    other_views: tuple[Frame, ...] = ()
 
 
 Group = tuple[Frame, ...]
@@ -53,7 +61,28 @@ Group = tuple[Frame, ...]
 def read_real_frame(key: str, members: dict[str, bytes]) -> tuple[Frame, str]:
     """An unlabelled frame, its pixels still encoded, and the name of its group."""
     meta = read_meta(members)
-    return Frame(key, meta["frame"], members, None, 0, usable=True), meta["clip"]
+    frame = Frame(key, meta["frame"], members, None, 0, usable=True)
+    if "views" in meta:
+        stored = meta["camera"]
+        K, cam_from_world = np.array(stored["K"]), np.array(stored["cam_from_world"])
+        camera = Camera(stored["width"], stored["height"], K, cam_from_world)
+        frame = replace(frame, camera=camera, views=meta["views"], moment=meta["moment"])
+    return frame, meta["clip"]
+
+
+def with_other_views(groups: list[Group]) -> list[Group]:
+    """The same groups, each frame knowing those of its moment that other cameras took, in a fixed order."""
+    together: dict[tuple[str, int], list[Frame]] = {}
+    for frame in (frame for group in groups for frame in group if frame.views is not None):
+        together.setdefault((frame.views, frame.moment), []).append(frame)
+    if not together:
+        return groups
+
+    def complete(frame: Frame) -> Frame:
+        beside = together.get((frame.views, frame.moment), [])
+        return replace(frame, other_views=tuple(other for other in beside if other.key != frame.key))
+
+    return [tuple(complete(frame) for frame in group) for group in groups]
 
 
 def read_labelled_frame(key: str, members: dict[str, bytes], skeleton: Skeleton, data: DataConfig) -> tuple[Frame, str]:

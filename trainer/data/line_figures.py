@@ -63,7 +63,7 @@ def painted_sample(
     scene: int, frame: int, skeleton: Skeleton, size: int = 64, view: int = 0, is_moving: bool = True
 ) -> Sample:
     """One person, animal or whatever the skeleton is, drawn limb by limb; the scene fixes colours, the frame the
-    pose."""
+    pose, the view the side that is seen."""
     look, motion = np.random.default_rng([1, scene]), np.random.default_rng([2, scene, frame])
     local = matrix_from_rotvec(motion.normal(0, 0.25 if is_moving else 0, (skeleton.num_joints, 3)))
     rotations = local.copy()
@@ -77,7 +77,7 @@ def painted_sample(
         offset = skeleton.rest_m[joint] - skeleton.rest_m[parent]
         joints_world[joint] = joints_world[parent] + rotations[parent] @ offset
     middle = joints_world.mean(axis=0)
-    azimuth = look.uniform(-1, 1)
+    azimuth = look.uniform(-1, 1) + 1.2 * view
     reach = 2.6 * np.ptp(skeleton.rest_m, axis=0).max()
     position = middle + reach * np.array([np.sin(azimuth), -np.cos(azimuth), 0.2])
     focal = 1.5 * size

@@ -26,12 +26,15 @@ from trainer.data.augment import (
     swap_background,
     warp_image,
     warp_labels,
+    world_from_crop,
 )
 from trainer.data.backgrounds import random_background
 from trainer.data.batch import Batch
 from trainer.data.config import CropConfig, DataConfig
 from trainer.data.frames import Frame, Group, frame_ids, frame_image, num_joints_inside
 from trainer.data.shard_stream import Chance
+
+_NOWHERE = np.stack([np.eye(3)] * 2)  # the rotations of who has no other view; it weighs nothing
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Pair:
         key: of x. image, partner: x and x', uint8 [S, S, 3].
         mask: bool [S, S], true on x's main subject. labels: of x. Both None for real frames.
         neighbours: frames before and after x, like x; None: not asked for. has_neighbours: else both are x itself.
+        view: x's moment seen by another camera; None: not asked for. world_from_crop: [2, 3, 3] of x and of the view.
+            has_view: else it is x itself.
     """
 
     key: str
@@ -51,6 +56,9 @@ class Pair:
     labels: Labels | None = None
     neighbours: tuple[np.ndarray, np.ndarray] | None = None
     has_neighbours: bool = False
+    view: np.ndarray | None = None
+    world_from_crop: np.ndarray | None = None
+    has_view: bool = False
 
 
 def labelled_pair(
@@ -86,12 +94,21 @@ def labelled_pair(
     )
 
 
-def real_pair(group: Group, index: int, chance: Chance, data: DataConfig, with_neighbours: bool = False) -> Pair:
-    """A real frame as x, changed by chance; x' is at least `pair_min_gap_frames` away in the same clip."""
+def real_pair(
+    group: Group,
+    index: int,
+    chance: Chance,
+    data: DataConfig,
+    with_neighbours: bool = False,
+    with_views: bool = False,
+) -> Pair:
+    """A real frame as x, changed by chance; x' is at least `pair_min_gap_frames` away in the same clip.
+
+    Another view of its moment has a crop and a photometric change of its own, but is mirrored where x is: see
+    `trainer.data.augment.world_from_crop`.
+    """
     frame = group[index]
-    height, width = frame_image(frame).shape[:2]
-    centre = centre_warp(None, width, height, data.real_crop, data.input_size_px)
-    warp = jitter(centre, data.real_crop, chance.rng("crop"))
+    warp = jitter(_real_warp(frame, data.real_crop, data), data.real_crop, chance.rng("crop"))
     far = [other for other in group if abs(other.number - frame.number) >= data.pair_min_gap_frames]
     partner_rng = chance.rng("partner")
     image = _cut_image(frame, warp)
@@ -108,13 +125,29 @@ def real_pair(group: Group, index: int, chance: Chance, data: DataConfig, with_n
         has_neighbours = around is not None
         cuts = [_cut_image(other, warp) for other in around or (frame, frame)]
         neighbours = tuple(apply_photometric(cut, change, noise_rng) for cut in cuts)
-    return Pair(frame.key, *changed, neighbours=neighbours, has_neighbours=has_neighbours)
+    pair = Pair(frame.key, *changed, neighbours=neighbours, has_neighbours=has_neighbours)
+    if not with_views:
+        return pair
+    if not frame.other_views:
+        return replace(pair, view=pair.image, world_from_crop=_NOWHERE)
+    other = frame.other_views[chance.rng("view").integers(len(frame.other_views))]
+    other_warp = jitter(_real_warp(other, data.real_crop, data), data.real_crop, chance.rng("crop of the view"))
+    other_warp = replace(other_warp, flip=warp.flip)
+    change = draw_photometric(data.real_photometric, data.input_size_px, chance.rng("photometric of the view"))
+    image = apply_photometric(_cut_image(other, other_warp), change, chance.rng("noise of the view"))
+    return replace(pair, view=image, world_from_crop=_to_world((frame, warp), (other, other_warp)), has_view=True)
 
 
 def evaluation_pair(
-    group: Group, index: int, skeleton: Skeleton, crop: CropConfig, data: DataConfig, with_neighbours: bool = False
+    group: Group,
+    index: int,
+    skeleton: Skeleton,
+    crop: CropConfig,
+    data: DataConfig,
+    with_neighbours: bool = False,
+    with_views: bool = False,
 ) -> Pair:
-    """A frame cropped without chance, labelled if it is; x' is the frame half a group away."""
+    """A frame cropped without chance, labelled if it is; x' is the frame half a group away, its view the first."""
     frame, partner = group[index], group[(index + max(1, len(group) // 2)) % len(group)]
     box = None if frame.labels is None else frame.labels.box_px
     height, width = frame_image(frame).shape[:2]
@@ -126,6 +159,11 @@ def evaluation_pair(
         partner_image = masked_copy(image, data.still_mask_fraction, Chance(0, 0, frame.key).rng("partner"))
     around = _neighbours(group, index, data.neighbour_max_gap_frames) if with_neighbours else None
     neighbours = tuple(_cut_image(other, warp) for other in around or (frame, frame)) if with_neighbours else None
+    view, to_world = (image, _NOWHERE) if with_views else (None, None)
+    if with_views and frame.other_views:
+        other = frame.other_views[0]
+        other_warp = _real_warp(other, crop, data)
+        view, to_world = _cut_image(other, other_warp), _to_world((frame, warp), (other, other_warp))
     return Pair(
         key=frame.key,
         image=image,
@@ -134,6 +172,9 @@ def evaluation_pair(
         labels=None if frame.labels is None else warp_labels(frame.labels, warp, skeleton),
         neighbours=neighbours,
         has_neighbours=around is not None,
+        view=view,
+        world_from_crop=to_world,
+        has_view=with_views and bool(frame.other_views),
     )
 
 
@@ -148,12 +189,16 @@ def collate_pairs(pairs: list[Pair]) -> Batch:
     images, partners = _stack_images([pair.image for pair in pairs]), _stack_images([pair.partner for pair in pairs])
     keys = tuple(pair.key for pair in pairs)
     if pairs[0].labels is None:
-        neighbours = neighbour_weight = None
+        more: dict[str, torch.Tensor] = {}
         if pairs[0].neighbours is not None:
             flat = _stack_images([picture for pair in pairs for picture in pair.neighbours])
-            neighbours = flat.unflatten(0, (len(pairs), 2))
-            neighbour_weight = torch.tensor([float(pair.has_neighbours) for pair in pairs])
-        return Batch(images, partners, keys, is_real=True, neighbours=neighbours, neighbour_weight=neighbour_weight)
+            more["neighbours"] = flat.unflatten(0, (len(pairs), 2))
+            more["neighbour_weight"] = torch.tensor([float(pair.has_neighbours) for pair in pairs])
+        if pairs[0].view is not None:
+            more["views"] = _stack_images([pair.view for pair in pairs])
+            more["world_from_crop"] = torch.from_numpy(np.stack([pair.world_from_crop for pair in pairs])).float()
+            more["view_weight"] = torch.tensor([float(pair.has_view) for pair in pairs])
+        return Batch(images, partners, keys, is_real=True, **more)
     size = pairs[0].image.shape[0]
     labels = [pair.labels for pair in pairs]
     visibility = np.stack([label.visibility for label in labels])
@@ -185,6 +230,16 @@ def _neighbours(group: Group, index: int, max_gap: int) -> tuple[Frame, Frame] |
         return None
     gap = after.number - number
     return (before, after) if gap == number - before.number and gap <= max_gap else None
+
+
+def _real_warp(frame: Frame, crop: CropConfig, data: DataConfig) -> Warp:
+    """The crop of a real frame without chance."""
+    height, width = frame_image(frame).shape[:2]
+    return centre_warp(None, width, height, crop, data.input_size_px)
+
+
+def _to_world(*crops: tuple[Frame, Warp]) -> np.ndarray:
+    return np.stack([world_from_crop(frame.camera, warp) for frame, warp in crops])
 
 
 def _labelled_warp(frame: Frame, data: DataConfig, chance: Chance) -> Warp:

@@ -1,6 +1,7 @@
 """The frames of a dataset, shard by shard: held decoded if they fit into memory, else read anew each time.
 
-Frames of one scene and view, or of one clip, form a group, within a shard. Damage is one line that names the shard,
+Frames of one scene and view, or of one clip, form a group, within a shard; views of one moment find each other there.
+Damage is one line that names the shard,
 and the sample where one is known; it ends the run, or with `skip_damaged` costs the whole shard and is counted. Frames
 that cannot serve as x are counted and reported.
 """
@@ -21,7 +22,15 @@ from posecore.errors import UserError
 from posecore.skeleton import Skeleton
 from trainer.data.config import DataConfig
 from trainer.data.downloads import is_remote, local_shard, patiently
-from trainer.data.frames import Frame, Group, frame_ids, frame_image, read_labelled_frame, read_real_frame
+from trainer.data.frames import (
+    Frame,
+    Group,
+    frame_ids,
+    frame_image,
+    read_labelled_frame,
+    read_real_frame,
+    with_other_views,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +113,7 @@ class ShardSource:
             except UserError as error:
                 raise UserError(f"{self._location(shard)}: {error}") from None
             groups.setdefault(group_name, []).append(frame)
-        return [tuple(group) for group in groups.values()]
+        return with_other_views([tuple(group) for group in groups.values()])
 
     def _records(self, shard: int) -> Iterator[tuple[str, dict[str, bytes]]]:
         entry, location = self.manifest.shards[shard], self._location(shard)

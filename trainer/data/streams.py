@@ -62,6 +62,7 @@ def real_stream(
     rank: int = 0,
     world_size: int = 1,
     with_neighbours: bool = False,
+    with_views: bool = False,
 ) -> Stream:
     """Endless unlabelled batches of frames x and partners x' from the same clip, at least `pair_min_gap_frames`
     apart.
@@ -70,14 +71,21 @@ def real_stream(
 
     Args:
         with_neighbours: give the frames before and after x as well.
+        with_views: give another calibrated view of x's moment as well.
 
     Raises:
-        UserError: a dataset is missing, damaged, or not of kind "real".
+        UserError: a dataset is missing, damaged, or not of kind "real"; or none has the views that are wanted.
     """
     sources, shares = _open(datasets, "real", None, data)
+    if with_views and not any(source.manifest.has_views for source in sources):
+        folders = ", ".join(str(source.folder) for source in sources)
+        raise UserError(
+            f"{folders}: no moment was seen by several calibrated cameras; pack it with --calibration, or set "
+            "losses.views=0"
+        )
 
     def make(item: Item) -> Pair:
-        return real_pair(item.group, item.index, item.chance, data, with_neighbours)
+        return real_pair(item.group, item.index, item.chance, data, with_neighbours, with_views)
 
     size, buffer = data.real_batch_size, data.shuffle_buffer
     return Stream(BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer), data)
@@ -150,6 +158,8 @@ def load_gauge_set(
 ) -> list[Batch]:
     """What a run is watched on: so many frames of its datasets, by their shares, as `evaluation_batches` gives them.
 
+    Frames of calibrated cameras bring another view of their moment along.
+
     Args:
         with_neighbours: of real frames.
     """
@@ -211,7 +221,8 @@ def _in_order(
     max_samples: int | None,
     with_neighbours: bool = False,
 ) -> Iterator[Batch]:
-    kind = read_manifest(folder).kind
+    manifest = read_manifest(folder)
+    kind = manifest.kind
     crop = crop or (data.crop if kind == "synthetic" else CropConfig(around="frame", margin=1.0))
     source = ShardSource(folder, kind, skeleton if kind == "synthetic" else None, data)
     places = [
@@ -228,5 +239,8 @@ def _in_order(
     for start in range(0, len(places), batch_size):
         chosen = places[start : start + batch_size]
         yield collate_pairs(
-            [evaluation_pair(group, index, skeleton, crop, data, with_neighbours) for group, index in chosen]
+            [
+                evaluation_pair(group, index, skeleton, crop, data, with_neighbours, manifest.has_views)
+                for group, index in chosen
+            ]
         )

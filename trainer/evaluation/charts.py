@@ -95,6 +95,7 @@ def gauge_curves(histories: Sequence[History]) -> list[Curve]:
         ("MPJPE, mm", {"mpjpe_mm": ""}),
         ("Synthetic pictures from a wrong pose: error over the right pose's", {"shuffled_over_right": ""}),
         ("Real pictures from a wrong pose: error over the right pose's", {"real_shuffled_over_real_right": ""}),
+        ("Views of one moment: distance of their poses, % of a bone's length", {"real_views_pct": ""}),
     ]
     gauges = {history.name: [_with_ratios(entry) for entry in history.gauges] for history in histories}
     curves = [_curve(histories, gauges, names, caption, smooth=False) for caption, names in wanted]

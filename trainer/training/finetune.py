@@ -1,8 +1,8 @@
 """Finetuning: each step takes a real and a synthetic batch in one forward pass.
 
 The real images teach by reconstruction, by agreement of drawing and encoder, by discriminators of drawings and of poses
-seen from elsewhere, and by what bodies can do; the synthetic ones stay supervised. The gradient of the discriminator of
-drawings is scaled to that of the pictures.
+seen from elsewhere, by what bodies can do, and by what another calibrated camera saw; the synthetic ones stay
+supervised. The gradient of the discriminator of drawings is scaled to that of the pictures.
 
 Until the renderer heeds the pose, real images teach the renderer alone. Agreement and plausibility hold a pose on the
 picture, but do not find it there: without the picture's own gradient they pull every pose towards some plausible one.
@@ -30,7 +30,7 @@ from trainer.training.losses import (
     subject_weight,
 )
 from trainer.training.mixed import Mixed
-from trainer.training.pose_terms import joint_limit_loss, smoothness_loss
+from trainer.training.pose_terms import joint_limit_loss, smoothness_loss, views_loss
 from trainer.training.pretrain import blend_at, supervised_terms
 from trainer.training.stage import StepLosses
 from trainer.training.trainee import Trainee
@@ -54,7 +54,8 @@ class Finetune(Mixed):
         nothing_true = real.images.new_full((real.size, *synthetic.joints.shape[1:]), torch.nan)
         true_joints = [nothing_true, self._true_joints(synthetic)] if renders_synthetic else [nothing_true]
         around = [real.neighbours.flatten(0, 1)] if self.is_smooth and self.pictures_teach else []
-        images = torch.cat([real.images, synthetic.images, *around])
+        beside = [real.views] if self.compares_views and self.pictures_teach else []
+        images = torch.cat([real.images, synthetic.images, *around, *beside])
         known_joints = images.new_full((len(images), *synthetic.joints.shape[1:]), torch.nan)
         camera_K = images.new_full((len(images), 3, 3), torch.nan)
         is_real, is_synthetic = slice(None, real.size), slice(real.size, real.size + synthetic.size)
@@ -96,8 +97,13 @@ class Finetune(Mixed):
         if self.config.model.uplift.in_loop == "end_to_end":
             terms |= self._pose_terms(on_real, synthetic, real.keys)
         if self.is_smooth:
-            beside = output.estimates(slice(is_synthetic.stop, None)).joints.unflatten(0, (real.size, 2))
-            terms["smoothness"] = weights.smoothness * smoothness_loss(on_real.joints, beside, real.neighbour_weight)
+            is_around = slice(is_synthetic.stop, is_synthetic.stop + 2 * real.size)
+            near = output.joints[is_around].unflatten(0, (real.size, 2))
+            terms["smoothness"] = weights.smoothness * smoothness_loss(on_real.joints, near, real.neighbour_weight)
+        if self.compares_views:
+            terms["views"] = weights.views * self._disagreement(
+                on_real, output.estimates(slice(-real.size, None)), real
+            )
         if contest is not None:
             drawn = draw.centred(prior[: real.size])
             terms["adversarial"] = contest.term(on_real.skeleton_image, drawn, real.keys, perceptual, probe)
@@ -129,6 +135,13 @@ class Finetune(Mixed):
         super().restore(tensors, values)
         if self.drawing_contest is not None:
             self.drawing_contest.restore(tensors, values)
+
+    def _disagreement(self, on_real: PoseOutput, on_views: PoseOutput, real: Batch) -> torch.Tensor:
+        """Of real pictures with the other views of their moments."""
+        joints = torch.stack([on_real.pose_3d.joints, on_views.pose_3d.joints], 1)
+        confidence = torch.stack([on_real.pose_2d.confidence, on_views.pose_2d.confidence], 1)
+        parents = self.trainee.plain.uplift.parents
+        return views_loss(joints, confidence, real.world_from_crop, real.view_weight, parents)
 
     def _pose_terms(self, on_real: PoseOutput, synthetic: Batch, keys: tuple[str, ...]) -> dict[str, torch.Tensor]:
         """What holds the 3D poses of real pictures."""

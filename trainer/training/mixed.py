@@ -29,7 +29,13 @@ class Mixed(Pretrain):
         super().__init__(trainee, folders)
         fabric, data = trainee.fabric, self.config.data
         self.streams["real"] = real_stream(
-            folders.real, data, self.config.seed + 2, fabric.global_rank, fabric.world_size, self.is_smooth
+            folders.real,
+            data,
+            self.config.seed + 2,
+            fabric.global_rank,
+            fabric.world_size,
+            self.is_smooth,
+            self.compares_views,
         )
         on_real = folders.held_out_real or folders.real
         self.held_out_real = held_out_set(trainee, on_real, data.real_crop, self.is_smooth)
@@ -43,6 +49,11 @@ class Mixed(Pretrain):
     def is_smooth(self) -> bool:
         """Whether neighbours of real frames are wanted."""
         return self.config.losses.smoothness > 0
+
+    @property
+    def compares_views(self) -> bool:
+        """Whether other views of real frames are wanted."""
+        return self.config.losses.views > 0
 
     def collapse(self, values: dict[str, float]) -> str | None:
         return self.watch.collapse(values)

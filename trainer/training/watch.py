@@ -28,6 +28,7 @@ from trainer.models.layers import resized
 from trainer.models.pose_model import PoseModel
 from trainer.training.body_statistics import TypicalPoses, typical_poses
 from trainer.training.losses import feature_error
+from trainer.training.pose_terms import in_one_world
 from trainer.training.trainee import Trainee
 
 SIGNS = {
@@ -53,6 +54,8 @@ class RealAnswers(NamedTuple):
     """Feature error over the partners'."""
     jitter: float | None
     """Mean distance of the joints from the middle of their neighbours'; None where no picture has neighbours."""
+    views_apart: float | None = None
+    """Mean distance, in bone lengths, of 3D joints from those of another view; None where no picture has one."""
 
     @property
     def off_mirror(self) -> torch.Tensor:
@@ -83,6 +86,8 @@ class RealWatch:
         values = self._score(answers) | self._mirror(answers)
         if answers.jitter is not None:
             values["real_jitter_pct"] = 50.0 * answers.jitter
+        if answers.views_apart is not None:
+            values["real_views_pct"] = 100.0 * answers.views_apart
         signs = _signs(answers.joints, answers.skeleton_image)
         if self.held_out:
             joints = torch.cat([batch.joints for batch in self.held_out]).to(self.trainee.device)
@@ -119,7 +124,7 @@ class RealWatch:
         device, blend = self.trainee.device, self.trainee.config.model.answer_blend
         swap = list(self.trainee.skeleton.swap)
         columns: list[list[torch.Tensor]] = [[] for _ in range(5)]
-        errors, off_middle = torch.zeros(2), []
+        errors, off_middle, views_apart = torch.zeros(2), [], []
         for batch in self.held_out_real:
             images, partners = batch.images.to(device), batch.partners.to(device)
             output = model(images, blend, partners=partners)
@@ -135,9 +140,14 @@ class RealWatch:
             if batch.neighbours is not None and (has := batch.neighbour_weight > 0).any():
                 around = model(batch.neighbours[has].flatten(0, 1).to(device), blend).joints.unflatten(0, (-1, 2))
                 off_middle.append((output.joints[has.to(device)] - around.mean(1)).norm(dim=-1).mean(1))
-        jitter = float(torch.cat(off_middle).mean()) if off_middle else None
+            if batch.views is not None and (has := batch.view_weight > 0).any():
+                seen_beside = model(batch.views[has].to(device), blend).pose_3d.joints
+                both = torch.stack([output.pose_3d.joints[has.to(device)], seen_beside], 1)
+                both = in_one_world(both, batch.world_from_crop[has].to(device), self.trainee.plain.uplift.parents)
+                views_apart.append((both[:, 0] - both[:, 1]).norm(dim=-1).mean(1))
+        jitter, apart = (float(torch.cat(parts).mean()) if parts else None for parts in (off_middle, views_apart))
         ours, theirs = errors.tolist()
-        return RealAnswers(*(torch.cat(column) for column in columns), ours / max(theirs, 1e-9), jitter)
+        return RealAnswers(*(torch.cat(column) for column in columns), ours / max(theirs, 1e-9), jitter, apart)
 
     def _score(self, answers: RealAnswers) -> dict[str, float]:
         root = self.trainee.skeleton.parents.index(-1)

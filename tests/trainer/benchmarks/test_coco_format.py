@@ -1,6 +1,7 @@
 """COCO and AP-10K: a folder as their archives unpack, labels in our pixels, AP as pycocotools has it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,3 +151,42 @@ def test_a_foreign_folder_is_one_line_that_says_what_was_looked_for(tmp_path, re
         read(coco.BENCHMARK, tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         read(ap10k.BENCHMARK, tmp_path / "none")
+
+
+def with_3d(folder, to_all=True):
+    """Our extension: each joint 3 m away, where a camera of 50 px focal length sees its keypoint."""
+    path = folder / "annotations" / "person_keypoints_val2017.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["camera_K"] = [[50, 0, 32], [0, 50, 24], [0, 0, 1]]
+    for number, entry in enumerate(content["annotations"]):
+        x, y, _ = (np.array(entry["keypoints"], float).reshape(17, 3) + 0.5).T
+        if to_all or number:
+            entry["keypoints_3d_cam"] = np.column_stack([(x - 32) * 3 / 50, (y - 24) * 3 / 50, np.full(17, 3)]).tolist()
+    path.write_text(json.dumps(content))
+
+
+def test_3d_in_annotations_is_read_and_judged_from_the_hips(coco_folder, read, answers_of):
+    with_3d(coco_folder)
+    opened, samples, _ = read(coco.BENCHMARK, coco_folder)
+    for sample in samples:
+        projected = sample.joints_cam_m @ sample.camera_K.T
+        known = np.isfinite(sample.joints_px).all(1)
+        np.testing.assert_allclose((projected[:, :2] / projected[:, 2:])[known], sample.joints_px[known])
+    answers = answers_of(opened, samples, "h36m17")
+    truth = answers.true_joints_cam_m
+    hips = [answers.joints.names.index(f"{side}_hip") for side in ("left", "right")]
+    scores = coco.BENCHMARK.score(replace(answers, joints_cam_m=1.25 * truth))
+    off = 0.25 * np.linalg.norm(truth - truth[:, hips].mean(1, keepdims=True), axis=-1)
+    assert scores["mpjpe_hips_mm"]["value"] == pytest.approx(1000 * off.mean())
+    assert scores["n_mpjpe_hips_mm"]["value"] == pytest.approx(0, abs=1e-6)
+    assert scores["pa_mpjpe_hips_mm"]["value"] == pytest.approx(0, abs=1e-6)
+
+
+def test_without_3d_there_are_no_scores_of_it_and_half_of_it_is_refused(coco_folder, read, answers_of):
+    opened, samples, _ = read(coco.BENCHMARK, coco_folder)
+    scores = coco.BENCHMARK.score(answers_of(opened, samples, "h36m17"))
+    assert scores["ap"] is not None and scores["mpjpe_hips_mm"] is None
+    with_3d(coco_folder, to_all=False)
+    with pytest.raises(UserError, match=r"3 of 4 annotations have keypoints_3d_cam, 2 of 2 images camera_K"):
+        read(coco.BENCHMARK, coco_folder)

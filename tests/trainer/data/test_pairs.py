@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from posecore.codec import encode, encode_real
+from posecore.dataset import read_manifest, write_manifest
+from posecore.errors import UserError
 from posecore.sample import RealFrame
 from posecore.skeleton import load_skeleton
+from posecore.transforms import matrix_from_rotvec
 from trainer.data.config import DataConfig
 from trainer.data.streams import load_evaluation_set, real_stream, synthetic_stream
 
@@ -113,3 +116,87 @@ def test_asking_for_neighbours_changes_nothing_else(painted_clips):
     assert without.neighbours is None and without.neighbour_weight is None
     assert with_them.keys == without.keys
     assert torch.equal(with_them.images, without.images) and torch.equal(with_them.partners, without.partners)
+
+
+@pytest.fixture(scope="session")
+def filmed_by_three(tmp_path_factory, write_shards):
+    """Five moments that three cameras saw, one of them only once; of grey level 20 + 40 camera + 4 moment, in 2 shards.
+
+    A clip without cameras lies beside them.
+    """
+    shards = [[], []]
+    for camera in range(3):
+        for moment in range(5):
+            if moment == 4 and camera > 0:
+                continue
+            cam_from_world = np.eye(4)
+            cam_from_world[:3, :3] = matrix_from_rotvec(np.array([0, 0.5 * camera, 0]))
+            stored = {"name": f"c{camera}", "width": 32, "height": 32, "cam_from_world": cam_from_world.tolist(),
+                      "K": [[40.0, 0, 16], [0, 40, 16], [0, 0, 1]]}  # fmt: skip
+            extra = {"camera": stored, "moment": moment, "views": "000000"}
+            image = np.full((32, 32, 3), 20 + 40 * camera + 4 * moment, np.uint8)
+            key = f"{camera:08d}-{moment:02d}-00"
+            real = RealFrame(key, image, f"c{camera}", moment, 0.0, (0, 0, 32, 32), "x", extra)
+            shards[0].append((key, encode_real(real)))
+    for frame in range(3):
+        key = f"{9:08d}-{frame:02d}-00"
+        real = RealFrame(key, np.full((32, 32, 3), 250, np.uint8), "alone", frame, 0.0, (0, 0, 32, 32), "y")
+        shards[1].append((key, encode_real(real)))
+    folder = write_shards(tmp_path_factory.mktemp("views") / "views", "real", shards)
+    manifest = replace(read_manifest(folder), statistics={"moments_by_views": {"1": 1, "3": 4}})
+    write_manifest(folder, manifest)
+    return folder
+
+
+STILL = {"brightness": 0, "contrast": 0, "saturation": 0, "white_balance": 0, "grayscale_probability": 0,
+         "blur_probability": 0, "noise_probability": 0, "cutout_probability": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize("cache_limit_mb", [0, 100])
+def test_a_view_is_the_same_moment_from_another_camera_mirrored_alike(filmed_by_three, cache_limit_mb):
+    data = DataConfig(**SMALL, real_photometric=STILL, cache_limit_mb=cache_limit_mb)
+    stream = real_stream(filmed_by_three, data, seed=0, with_views=True)
+    seen = {}
+    for _ in range(30):
+        batch = next(stream)
+        levels = (255 * torch.stack([batch.images, batch.views], 1).mean((2, 3, 4))).round().int().tolist()
+        for key, (own, other), has, rotations in zip(
+            batch.keys, levels, batch.view_weight.tolist(), batch.world_from_crop, strict=True
+        ):
+            if has:
+                seen.setdefault(key, set()).add(other)
+                assert torch.linalg.det(rotations).tolist() == pytest.approx([1, 1], abs=1e-5)
+            else:
+                assert own == other and key in ("00000000-04-00", *(f"00000009-{n:02d}-00" for n in range(3)))
+    assert len(seen) == 12
+    for key, others in seen.items():
+        camera, moment, _ = (int(part) for part in key.split("-"))
+        assert others == {20 + 40 * c + 4 * moment for c in range(3) if c != camera}
+
+
+def test_asking_for_views_changes_nothing_else_and_resumes(filmed_by_three):
+    data = DataConfig(**SMALL)
+    with_them, without = (real_stream(filmed_by_three, data, 0, with_views=wanted) for wanted in (True, False))
+    for _ in range(3):
+        first, second = next(with_them), next(without)
+        assert second.views is None and second.view_weight is None
+        assert torch.equal(first.images, second.images) and torch.equal(first.partners, second.partners)
+    again = real_stream(filmed_by_three, data, 0, with_views=True)
+    again.load_state_dict(with_them.state_dict())
+    first, second = next(with_them), next(again)
+    assert first.keys == second.keys
+    assert torch.equal(first.views, second.views) and torch.equal(first.world_from_crop, second.world_from_crop)
+
+
+def test_held_out_frames_bring_a_view_along_where_there_is_one(filmed_by_three, painted_clips):
+    (batch,) = load_evaluation_set(filmed_by_three, H36M, 32)
+    assert batch.view_weight.sum() == 12
+    (plain, *_) = load_evaluation_set(painted_clips(clips=2), H36M, 32)
+    assert plain.views is None
+
+
+def test_views_of_footage_without_them_are_refused(painted_clips):
+    with pytest.raises(
+        UserError, match=r"no moment was seen by several calibrated cameras; pack it with --calibration"
+    ):
+        real_stream(painted_clips(clips=2), DataConfig(**SMALL), 0, with_views=True)

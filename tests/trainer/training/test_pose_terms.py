@@ -2,19 +2,30 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from posecore.camera import Camera, look_at, project
 from posecore.skeleton import load_skeleton
+from posecore.transforms import matrix_from_rotvec, transform_points
+from trainer.data.augment import Labels, Warp, warp_labels, world_from_crop
 from trainer.models.discriminator import PoseDiscriminator
 from trainer.models.rotations import matrix_from_rotation_6d
 from trainer.models.uplift import LENGTH_RANGE, Uplift
 from trainer.models.views import seen_from
 from trainer.training.body_statistics import JointLimits
 from trainer.training.losses import bone_loss, discriminator_loss, generator_loss
-from trainer.training.pose_terms import joint_limit_loss, seen_from_anywhere, smoothness_loss
+from trainer.training.pose_terms import (
+    in_one_world,
+    joint_limit_loss,
+    seen_from_anywhere,
+    smoothness_loss,
+    views_loss,
+)
 
 H36M = load_skeleton("h36m17")
+PARENTS = [max(parent, 0) for parent in H36M.parents]
 
 
 def standing(count):
@@ -117,3 +128,65 @@ def test_directions_are_all_round_and_about_level(seed):
     views = seen_from_anywhere(ahead, 0)[:, 1] / 2.0
     assert views[:, 0].mean().abs() < 0.05 and views[:, 0].std() == pytest.approx(0.5**0.5, abs=0.05)
     assert views[:, 1].std() < 0.2
+
+
+def looks_at_middle(camera: Camera, warp: Warp) -> Camera:
+    """The camera turned in place, by the least turn, so that it looks at the middle of the crop."""
+    ray = np.linalg.solve(camera.K, [*warp.centre_px, 1.0])
+    ray /= np.linalg.norm(ray)
+    axis = np.cross(ray, [0.0, 0.0, 1.0])
+    turn = matrix_from_rotvec(math.acos(ray[2]) * axis / np.linalg.norm(axis))
+    cam_from_world = camera.cam_from_world.copy()
+    cam_from_world[:3] = turn @ cam_from_world[:3]
+    return Camera(camera.width, camera.height, camera.K, cam_from_world)
+
+
+@pytest.fixture(params=[False, True], ids=["as filmed", "mirrored"])
+def seen_twice(request):
+    """The true joints of one body as two crops show them, [1, 2, 17, 3], and their rotations to the world.
+
+    Cameras stand apart, rolled; crops lie off their middle, and are rolled and mirrored by `warp_labels`, as labelled
+    pictures are.
+    """
+    rng = np.random.default_rng(0)
+    body = H36M.rest_m + rng.normal(0, 0.1, (17, 3)) + [0.4, -0.3, 0.0]
+    joints, rotations = [], []
+    for number, place in enumerate(([4.0, 1.0, 1.2], [-1.0, 3.5, 2.5])):
+        target = body.mean(0) + rng.normal(0, 0.3, 3)
+        camera = Camera(200, 200, np.array([[250.0, 0, 100], [0, 250, 100], [0, 0, 1]]),
+                        look_at(np.array(place), target, roll_rad=0.4 - number))  # fmt: skip
+        centre = project(camera, body.mean(0))
+        warp = Warp(tuple(centre), 120.0, 64, roll_rad=0.3 * (number + 1), flip=request.param)
+        virtual = looks_at_middle(camera, warp)
+        in_camera = transform_points(virtual.cam_from_world, body)
+        labels = Labels(project(virtual, body), np.full(17, 3, np.uint8), in_camera, np.full((17, 3, 3), np.nan),
+                        virtual.K, np.array([0.0, 0, 100, 100]))  # fmt: skip
+        cut = warp_labels(labels, warp, H36M).joints_cam
+        joints.append((1.0 + number) * (cut - cut[:1]))  # neither knows the size
+        rotations.append(world_from_crop(camera, warp))
+    return torch.from_numpy(np.stack(joints))[None], torch.from_numpy(np.stack(rotations))[None]
+
+
+def test_views_that_are_right_agree_however_they_were_cut(seen_twice):
+    joints, world_from_crop = seen_twice
+    both = in_one_world(joints, world_from_crop, PARENTS)
+    torch.testing.assert_close(both[:, 0], both[:, 1], atol=1e-9, rtol=0)
+    bones = (both - both[:, :, PARENTS]).norm(dim=-1)[..., 1:]
+    torch.testing.assert_close(bones.mean(-1), torch.ones(1, 2).double())
+    assert views_loss(joints, torch.ones(1, 2, 17), world_from_crop, torch.ones(1), PARENTS).item() < 1e-9
+
+
+def test_a_view_that_is_flipped_is_pulled_to_the_one_that_is_right_and_the_sure_one_moves_less(seen_twice):
+    right, world_from_crop = seen_twice
+    wrong = right.clone()
+    wrong[:, 1] = wrong[:, 1, list(H36M.swap)]
+    confidence = torch.tensor([0.9, 0.3]).double()[None, :, None].expand(1, 2, 17)
+    joints = wrong.clone().requires_grad_()
+    loss = views_loss(joints, confidence, world_from_crop, torch.ones(1), PARENTS)
+    loss.backward()
+    assert loss > 0.1
+    toward = (joints.grad[:, 1] * (wrong - right)[:, 1]).sum(-1)
+    assert (toward[:, [j for j, s in enumerate(H36M.swap) if j != s]] > 0).all()
+    pulls = (joints.grad * torch.tensor([1.0, 2.0])[None, :, None, None]).norm(dim=(-2, -1))[0]
+    assert 0 < pulls[0] < pulls[1]
+    assert views_loss(wrong, confidence, world_from_crop, torch.zeros(1), PARENTS) == 0
