@@ -21,8 +21,8 @@ class Batch:
 
     images: torch.Tensor
     """[B, 3, H, W]."""
-    partners: torch.Tensor
-    """[B, 3, H, W]: same subject, clothes, background and light; another pose."""
+    partners: torch.Tensor | None
+    """[B, 3, H, W]: same subject, clothes, background and light; another pose. None in a step that renders none."""
     keys: tuple[str, ...]
     is_real: bool
     neighbours: torch.Tensor | None = None

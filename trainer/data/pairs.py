@@ -42,7 +42,7 @@ class Pair:
     """One item of a batch.
 
     Attributes:
-        key: of x. image, partner: x and x', uint8 [S, S, 3].
+        key: of x. image, partner: x and x', uint8 [S, S, 3]; no x' where nothing will be rendered.
         mask: bool [S, S], true on x's main subject. labels: of x. Both None for real frames.
         neighbours: frames before and after x, like x; None: not asked for. has_neighbours: else both are x itself.
         view: x's moment seen by another camera; None: not asked for. world_from_crop: [2, 3, 3] of x and of the view.
@@ -51,7 +51,7 @@ class Pair:
 
     key: str
     image: np.ndarray
-    partner: np.ndarray
+    partner: np.ndarray | None
     mask: np.ndarray | None = None
     labels: Labels | None = None
     neighbours: tuple[np.ndarray, np.ndarray] | None = None
@@ -62,18 +62,26 @@ class Pair:
 
 
 def labelled_pair(
-    group: Group, index: int, chance: Chance, skeleton: Skeleton, data: DataConfig, backgrounds: list[np.ndarray]
+    group: Group,
+    index: int,
+    chance: Chance,
+    skeleton: Skeleton,
+    data: DataConfig,
+    backgrounds: list[np.ndarray],
+    with_partner: bool = True,
 ) -> Pair:
     """A labelled frame as x, changed by chance.
 
     Args:
         backgrounds: pictures to paste the subjects on, now and then; empty for never.
+        with_partner: False leaves x' out; x is the same either way.
     """
-    frame, others = group[index], [i for i in range(len(group)) if i != index]
+    frame, partner = group[index], None
+    others = [i for i in range(len(group)) if i != index] if with_partner else []
     warp = _labelled_warp(frame, data, chance)
-    partner_rng = chance.rng("partner")
     image, ids = _cut_image(frame, warp), _cut_ids(frame, warp)
     if others:
+        partner_rng = chance.rng("partner")
         other = group[others[partner_rng.integers(len(others))]]
         partner = _cut_image(other, warp)
     if backgrounds and chance.rng("swap").random() < data.photometric.background_swap_probability:
@@ -81,14 +89,14 @@ def labelled_pair(
         image = swap_background(image, ids > 0, background)
         if others:
             partner = swap_background(partner, _cut_ids(other, warp) > 0, background)
-    if not others:
-        partner = masked_copy(image, data.still_mask_fraction, partner_rng)
+    if with_partner and not others:
+        partner = masked_copy(image, data.still_mask_fraction, chance.rng("partner"))
     change = draw_photometric(data.photometric, data.input_size_px, chance.rng("photometric"))
     noise_rng = chance.rng("noise")
     return Pair(
         key=frame.key,
         image=apply_photometric(image, change, noise_rng),
-        partner=apply_photometric(partner, change, noise_rng),
+        partner=apply_photometric(partner, change, noise_rng) if with_partner else None,
         mask=ids == frame.subject_id,
         labels=hide_cut_out_joints(warp_labels(frame.labels, warp, skeleton), change),
     )
@@ -150,9 +158,10 @@ def evaluation_pair(
     """A frame cropped without chance, labelled if it is; x' is the frame half a group away, its view the first."""
     frame, partner = group[index], group[(index + max(1, len(group) // 2)) % len(group)]
     box = None if frame.labels is None else frame.labels.box_px
-    height, width = frame_image(frame).shape[:2]
+    picture = frame_image(frame)
+    height, width = picture.shape[:2]
     warp = centre_warp(box, width, height, crop, data.input_size_px)
-    image = _cut_image(frame, warp)
+    image = warp_image(picture, warp)
     if len(group) > 1:
         partner_image = _cut_image(partner, warp)
     else:
@@ -186,7 +195,9 @@ def framed_pose(frame: Frame, chance: Chance, skeleton: Skeleton, data: DataConf
 
 def collate_pairs(pairs: list[Pair]) -> Batch:
     """One batch of pairs that are all labelled or all real."""
-    images, partners = _stack_images([pair.image for pair in pairs]), _stack_images([pair.partner for pair in pairs])
+    images = _stack_images([pair.image for pair in pairs])
+    has_partners = pairs[0].partner is not None
+    partners = _stack_images([pair.partner for pair in pairs]) if has_partners else None
     keys = tuple(pair.key for pair in pairs)
     if pairs[0].labels is None:
         more: dict[str, torch.Tensor] = {}

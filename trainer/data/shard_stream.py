@@ -56,11 +56,12 @@ class _Key(ISeedSequence):
 
 @dataclass(frozen=True)
 class Item:
-    """One frame's turn to serve as x: `group[index]`, and its chance."""
+    """One frame's turn to serve as x: `group[index]`, and its chance; whether its step renders, and so needs x'."""
 
     group: Group
     index: int
     chance: Chance
+    with_partner: bool = True
 
 
 class Stream:
@@ -137,6 +138,8 @@ class BatchSequence(torch.utils.data.IterableDataset):
         shuffle_buffer: least number of frames in a block of shards, where they are not all in memory.
         admits: whether a frame may be x, after so many have been taken of its dataset; who is refused is passed over.
             The number is part of the position, so a curriculum resumes exactly.
+        partner_every, accumulate: every so many-th step has partners, a step being so many batches of each rank.
+            Steps are counted by the frames taken, so this too resumes exactly.
     """
 
     def __init__(
@@ -151,6 +154,8 @@ class BatchSequence(torch.utils.data.IterableDataset):
         world_size: int,
         shuffle_buffer: int,
         admits: Callable[[Frame, int], bool] | None = None,
+        partner_every: int = 1,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self._admits = admits or _admit_all
@@ -161,6 +166,8 @@ class BatchSequence(torch.utils.data.IterableDataset):
         self._seed = seed
         self._rank, self._world_size = rank, world_size
         self._shuffle_buffer = shuffle_buffer
+        self._partner_every = partner_every
+        self._frames_per_step = batch_size * world_size * accumulate
         start = {"pass": 0, "block": 0, "place": 0, "taken": 0, "buffer": None}
         self.position: dict[str, Any] = {
             "datasets": [{"fingerprint": source.fingerprint, **start} for source in sources]
@@ -185,20 +192,22 @@ class BatchSequence(torch.utils.data.IterableDataset):
         ]
         number = 0
         while True:
-            by_rank = [self._draw(walks) for _ in range(self._world_size)]
+            step = sum(walk.taken for walk in walks) // self._frames_per_step
+            with_partner = step % self._partner_every == 0
+            by_rank = [self._draw(walks, with_partner) for _ in range(self._world_size)]
             if number % workers == worker_id:
                 batch = self._collate([self._make(item) for item in by_rank[self._rank]])
                 damaged = {where: why for source in self.sources for where, why in source.damaged.items()}
                 yield {"datasets": [walk.place() for walk in walks]}, damaged, batch
             number += 1
 
-    def _draw(self, walks: list[_Walk]) -> list[Item]:
+    def _draw(self, walks: list[_Walk], with_partner: bool) -> list[Item]:
         """The next batch's frames: at any time each dataset has given its share of all frames, to within one."""
         items = []
         for _ in range(self._batch_size):
             taken = np.array([walk.taken for walk in walks])
             behind = self._shares * (taken.sum() + 1) - taken
-            items.append(walks[int(behind.argmax())].take())
+            items.append(walks[int(behind.argmax())].take(with_partner))
         return items
 
 
@@ -236,7 +245,7 @@ class _Walk:
             "buffer": self._buffer,
         }
 
-    def take(self) -> Item:
+    def take(self, with_partner: bool = True) -> Item:
         """The next frame.
 
         Raises:
@@ -251,7 +260,7 @@ class _Walk:
             is_admitted = self._admits(group[index], self.taken)
         self._found_any = True
         self.taken += 1
-        return Item(group, index, Chance(self._seed, self._pass, group[index].key))
+        return Item(group, index, Chance(self._seed, self._pass, group[index].key), with_partner)
 
     def _step_on(self) -> None:
         """Open the block at hand, or the one after it."""

@@ -28,7 +28,14 @@ Datasets = str | Path | Sequence[str]
 
 
 def synthetic_stream(
-    datasets: Datasets, skeleton: Skeleton, data: DataConfig, seed: int, rank: int = 0, world_size: int = 1
+    datasets: Datasets,
+    skeleton: Skeleton,
+    data: DataConfig,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    partner_every: int = 1,
+    accumulate: int = 1,
 ) -> Stream:
     """Endless labelled batches.
 
@@ -36,6 +43,8 @@ def synthetic_stream(
         datasets: of kind "synthetic".
         skeleton: the joints to train; each dataset's stored skeleton is mapped onto it.
         seed: of order and augmentation. rank, world_size: this process among those of a distributed training.
+        partner_every: steps from one that renders, and so needs partners, to the next; batches between have none.
+        accumulate: batches of a rank in a step.
 
     Raises:
         UserError: a dataset is missing, damaged, of the wrong kind, or of another body plan than `skeleton`.
@@ -44,15 +53,14 @@ def synthetic_stream(
     backgrounds = [picture for source in sources for picture in load_backgrounds(source, data)]
 
     def make(item: Item) -> Pair:
-        return labelled_pair(item.group, item.index, item.chance, skeleton, data, backgrounds)
+        return labelled_pair(item.group, item.index, item.chance, skeleton, data, backgrounds, item.with_partner)
 
     def admits(frame: Frame, taken: int) -> bool:
         return data.curriculum is None or azimuth_is_within(frame, data.curriculum.limit_deg(taken))
 
     size, buffer = data.synthetic_batch_size, data.shuffle_buffer
-    return Stream(
-        BatchSequence(sources, shares, make, collate_pairs, size, seed, rank, world_size, buffer, admits), data
-    )
+    order = (seed, rank, world_size, buffer, admits, partner_every, accumulate)
+    return Stream(BatchSequence(sources, shares, make, collate_pairs, size, *order), data)
 
 
 def real_stream(

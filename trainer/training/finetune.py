@@ -50,7 +50,7 @@ class Finetune(Mixed):
         prior = next(self.streams["prior"]).to(self.trainee.device)
         prior_joints = vary_poses(prior, self.skeleton)
         draw = self.trainee.plain.draw
-        renders_synthetic = step % self.config.schedule.render_every == 0
+        renders_synthetic = synthetic.partners is not None
         nothing_true = real.images.new_full((real.size, *synthetic.joints.shape[1:]), torch.nan)
         true_joints = [nothing_true, self._true_joints(synthetic)] if renders_synthetic else [nothing_true]
         around = [real.neighbours.flatten(0, 1)] if self.is_smooth and self.pictures_teach else []

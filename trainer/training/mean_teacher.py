@@ -34,7 +34,7 @@ class MeanTeacher(Mixed):
         real = next(self.streams["real"]).to(self.trainee.device)
         synthetic = next(self.streams["synthetic"]).to(self.trainee.device)
         prior_joints, drawings = self._prior_drawings()
-        renders = step % self.config.schedule.render_every == 0
+        renders = synthetic.partners is not None
         with torch.no_grad():
             taught = self.trainee.ema.module(real.images, self.config.model.answer_blend)
         view = strong_view(real.images, self.config.teacher)
@@ -43,7 +43,7 @@ class MeanTeacher(Mixed):
             torch.cat([synthetic.images, view.images]),
             blend=blend_at(progress, self.config),
             camera_K=torch.cat([synthetic.camera_K, unknown.new_full((real.size, 3, 3), torch.nan)]),
-            partners=synthetic.partners if renders else None,
+            partners=synthetic.partners,
             true_joints=self._true_joints(synthetic) if renders else None,
             image_teaches_pose=self.pictures_teach,
             drawings=drawings,

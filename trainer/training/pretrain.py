@@ -47,8 +47,9 @@ class Pretrain:
         fabric, seed = trainee.fabric, trainee.config.seed
         place = (fabric.global_rank, fabric.world_size)
         data = self.config.data
+        renders = (self.config.schedule.render_every, self.config.optimiser.accumulate)
         self.streams = {
-            "synthetic": synthetic_stream(folders.synthetic, self.skeleton, data, seed, *place),
+            "synthetic": synthetic_stream(folders.synthetic, self.skeleton, data, seed, *place, *renders),
             "prior": pose_prior_stream(folders.synthetic, self.skeleton, data, seed + 1, *place),
         }
         self.held_out = held_out_set(trainee, folders.held_out or folders.synthetic, data.crop)
@@ -64,12 +65,12 @@ class Pretrain:
     def losses(self, step: int, progress: float) -> StepLosses:
         batch = next(self.streams["synthetic"]).to(self.trainee.device)
         prior_joints, drawings = self._prior_drawings()
-        renders = step % self.config.schedule.render_every == 0
+        renders = batch.partners is not None
         output = self.trainee.model(
             batch.images,
             blend=blend_at(progress, self.config),
             camera_K=batch.camera_K,
-            partners=batch.partners if renders else None,
+            partners=batch.partners,
             true_joints=self._true_joints(batch) if renders else None,
             image_teaches_pose=self.pictures_teach,
             drawings=drawings,

@@ -200,3 +200,25 @@ def test_views_of_footage_without_them_are_refused(painted_clips):
         UserError, match=r"no moment was seen by several calibrated cameras; pack it with --calibration"
     ):
         real_stream(painted_clips(clips=2), DataConfig(**SMALL), 0, with_views=True)
+
+
+def test_steps_that_render_nothing_get_no_partner_and_the_same_picture(painted_dataset):
+    """A batch of one rank of two is half a batch of a rank alone; both count the steps alike, also when resumed."""
+    folder, data = painted_dataset(), DataConfig(**SMALL, synthetic_batch_size=4)
+    all_of_them = synthetic_stream(folder, H36M, data, 0)
+    some = synthetic_stream(folder, H36M, data, 0, partner_every=3, accumulate=2)
+    second = synthetic_stream(folder, H36M, data, 0, rank=1, world_size=2, partner_every=3)
+    for number in range(14):
+        position = some.state_dict()
+        full, batch = next(all_of_them), next(some)
+        assert torch.equal(batch.images, full.images) and torch.equal(batch.joints, full.joints)
+        if number // 2 % 3 == 0:
+            assert torch.equal(batch.partners, full.partners)
+        else:
+            assert batch.partners is None
+        if number % 2 == 1:
+            assert (next(second).partners is None) == (batch.partners is None)
+    resumed = synthetic_stream(folder, H36M, data, 0, partner_every=3, accumulate=2)
+    resumed.load_state_dict(position)
+    again = next(resumed)
+    assert torch.equal(again.images, batch.images) and torch.equal(again.partners, batch.partners)
