@@ -275,6 +275,7 @@ def ablate(
     from trainer.ablation.ablate import run_ablation
 
     folders = _folders(None, synthetic=(data, DEFAULT_DATA), real=(real, None))
+    device = str(_device(device))
     if not run_ablation(grid, folders, tests, out, seeds, jobs, tuple(overrides), init, dry_run, device, typer.echo):
         raise typer.Exit(1)
 

@@ -4,8 +4,10 @@ import json
 
 import torch
 import yaml
+from typer.testing import CliRunner
 
 from trainer.ablation.ablate import run_ablation
+from trainer.cli import app
 from trainer.training.checkpoint import open_checkpoint
 from trainer.training.folders import Folders
 from trainer.training.selftest import SMALL_NETWORKS
@@ -64,7 +66,10 @@ def test_runs_of_a_grid_may_start_from_a_trained_run(tmp_path, painted_dataset):
     folders = Folders(synthetic=data)
     assert run_ablation(first, folders, [data], out, 1, 1, QUICK, None, False, "cpu", said.append)
     trained = out / "runs" / json.loads((out / "first.json").read_text())["budgets"]["slow"][0]["run"]
-    assert run_ablation(second, folders, [data], out, 1, 1, QUICK, trained, False, "cpu", said.append)
+    options = ["--data", data, "--test", data, "--out", str(out), "--seeds", "1", "--init", str(trained)]
+    settings = [word for override in QUICK for word in ("--set", override)]
+    answer = CliRunner().invoke(app, ["ablate", second, *options, *settings])
+    assert answer.exit_code == 0, answer.output
     later = out / "runs" / json.loads((out / "second.json").read_text())["budgets"]["slow"][0]["run"]
     before, after = (open_checkpoint(run).weights("ema")["encoder.paint.weight"] for run in (trained, later))
     assert later != trained
