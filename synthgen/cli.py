@@ -440,7 +440,7 @@ def _repeat(overrides: list[str], count: int | None, seed: int | None) -> list[s
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:
-    """ "70:100", "70:" or ":70"."""
+    """First frame and the one after the last (None: to the end) of FIRST:END; either may be left out."""
     first, colon, end = text.partition(":")
     if not colon or not all(part.isdigit() or not part for part in (first, end)):
         raise typer.BadParameter(f"{text!r} is not FIRST:END, such as 0:70 or 70:", param_hint="--frames")

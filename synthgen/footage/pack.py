@@ -95,12 +95,12 @@ def pack(
     temporary.mkdir()
     try:
         writer = ClipWriter(temporary, out.name, options)
-        cutter = Cutter(options, rejects)
+        bench = _Bench(options, writer, Cutter(options, rejects), rejects, on_shot)
         frames = [read_frames(item, options, note_damage) for item in footage]
         if options.calibration is None:
-            counts = _pack_files(footage, frames, writer, cutter, options, box_file, rejects, on_shot)
+            counts = _pack_files(footage, frames, box_file, bench)
         else:
-            counts = _pack_views(footage, cameras, frames, writer, cutter, options, box_file, rejects, on_shot)
+            counts = _pack_views(footage, cameras, frames, box_file, bench)
         for count in counts:
             sources.append(count)
             on_source(count)
@@ -125,62 +125,53 @@ def pack(
     )
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """What all footage of one packing goes through."""
+
+    options: PackOptions
+    writer: ClipWriter
+    cutter: Cutter
+    rejects: Counter[str]
+    on_shot: Callable[[str, int], None]
+
+
 def _pack_files(
-    footage: Sequence[Footage],
-    frames: Sequence[Iterator[Picture]],
-    writer: ClipWriter,
-    cutter: Cutter,
-    options: PackOptions,
-    box_file: BoxFile | None,
-    rejects: Counter[str],
-    on_shot: Callable[[str, int], None],
+    footage: Sequence[Footage], frames: Sequence[Iterator[Picture]], box_file: BoxFile | None, bench: _Bench
 ) -> Iterator[SourceCount]:
     """Write the clips of one file after the other, and count what came of each."""
     for item, pictures in zip(footage, frames, strict=True):
-        read, kept_before = 0, writer.frames
-        for shot in _shots(pictures, item, options):
+        read, kept_before = 0, bench.writer.frames
+        for shot in _shots(pictures, item, bench.options):
             read += len(shot)
-            if sound := _sound(shot, rejects):
-                for clip in _clips_of_shot(sound, item.is_video, options, box_file, cutter, rejects):
-                    writer.add(clip)
-            on_shot(item.name, read)
-        yield SourceCount(item.name, read, writer.frames - kept_before)
-
-
-def _sound(shot: list[Picture], rejects: Counter[str]) -> list[Picture]:
-    sound = [frame for frame in shot if not frame.is_damaged]
-    if len(sound) < len(shot):
-        rejects["damaged"] += len(shot) - len(sound)
-    return sound
+            for clip in _clips_of_shot(shot, item.is_video, box_file, bench):
+                bench.writer.add(clip)
+            bench.on_shot(item.name, read)
+        yield SourceCount(item.name, read, bench.writer.frames - kept_before)
 
 
 def _pack_views(
     footage: Sequence[Footage],
     cameras: Sequence[CalibratedCamera],
     frames: Sequence[Iterator[Picture]],
-    writer: ClipWriter,
-    cutter: Cutter,
-    options: PackOptions,
     box_file: BoxFile | None,
-    rejects: Counter[str],
-    on_shot: Callable[[str, int], None],
+    bench: _Bench,
 ) -> list[SourceCount]:
     """Write the clips of calibrated videos, window by window, and count what came of each video."""
     straight = [straightened(video, camera) for video, camera in zip(frames, cameras, strict=True)]
     boxes = [None if box_file is None else StraightBoxes(box_file, camera) for camera in cameras]
     read, kept = [0] * len(footage), [0] * len(footage)
-    together = Windows(straight, options.window_frames * options.frame_step)
+    together = Windows(straight, bench.options.window_frames * bench.options.frame_step)
     for first in together:
         views: list[View] = []
         for place, (item, camera) in enumerate(zip(footage, cameras, strict=True)):
             shot = together.take(place, first)
             read[place] += len(shot)
-            if sound := _sound(shot, rejects):
-                clips = list(_clips_of_shot(sound, True, options, boxes[place], cutter, rejects, stands_still=True))
-                views += [View(clip, camera) for clip in clips]
-                kept[place] += sum(len(clip.frames) for clip in clips)
-            on_shot(item.name, read[place])
-        writer.add_views(views)
+            clips = list(_clips_of_shot(shot, True, boxes[place], bench, stands_still=True))
+            views += [View(clip, camera) for clip in clips]
+            kept[place] += sum(len(clip.frames) for clip in clips)
+            bench.on_shot(item.name, read[place])
+        bench.writer.add_views(views)
     return [SourceCount(item.name, *counts) for item, *counts in zip(footage, read, kept, strict=True)]
 
 
@@ -205,12 +196,17 @@ def _shots(frames: Iterator[Picture], footage: Footage, options: PackOptions) ->
 def _clips_of_shot(
     shot: list[Picture],
     is_video: bool,
-    options: PackOptions,
     box_file: BoxFile | StraightBoxes | None,
-    cutter: Cutter,
-    rejects: Counter[str],
+    bench: _Bench,
     stands_still: bool = False,
 ) -> Iterator[Clip]:
+    options, cutter, rejects = bench.options, bench.cutter, bench.rejects
+    sound = [frame for frame in shot if not frame.is_damaged]
+    if len(sound) < len(shot):
+        rejects["damaged"] += len(shot) - len(sound)
+    if not sound:
+        return
+    shot = sound
     if len(shot) < options.min_clip_frames and is_video:
         rejects["in shots that are too short"] += len(shot)
         return

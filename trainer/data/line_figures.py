@@ -6,6 +6,7 @@ the pose; all follow from their numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -30,12 +31,12 @@ def write_line_figures(
     Returns:
         Its folder.
     """
-    rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
-    for scene in range(scenes):
-        for frame in range(frames):
-            sample = painted_sample(scene, frame, load_skeleton(skeleton), size)
-            rows[scene * shards // scenes].append((sample.key, encode(sample)))
-    return write_dataset(folder, "synthetic", rows)
+
+    def record(scene: int, frame: int) -> tuple[str, dict[str, bytes]]:
+        sample = painted_sample(scene, frame, load_skeleton(skeleton), size)
+        return sample.key, encode(sample)
+
+    return write_dataset(folder, "synthetic", _in_shards(record, scenes, frames, shards))
 
 
 def write_line_clips(
@@ -49,14 +50,14 @@ def write_line_clips(
     Returns:
         Its folder.
     """
-    rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
-    for clip in range(clips):
-        for frame in range(frames):
-            image = painted_sample(100 + clip, frame, load_skeleton(skeleton), size).image
-            key = f"{clip:06d}-{frame:05d}"
-            real = RealFrame(key, image, f"clip-{clip}", frame, frame / 25, (0, 0, size, size), "x.mp4")
-            rows[clip * shards // clips].append((key, encode_real(real)))
-    return write_dataset(folder, "real", rows)
+
+    def record(clip: int, frame: int) -> tuple[str, dict[str, bytes]]:
+        image = painted_sample(100 + clip, frame, load_skeleton(skeleton), size).image
+        key = f"{clip:06d}-{frame:05d}"
+        real = RealFrame(key, image, f"clip-{clip}", frame, frame / 25, (0, 0, size, size), "x.mp4")
+        return key, encode_real(real)
+
+    return write_dataset(folder, "real", _in_shards(record, clips, frames, shards))
 
 
 def painted_sample(
@@ -109,6 +110,16 @@ def painted_sample(
         shape={},
     )
     return Sample(make_key(scene, frame, view), scene, frame, view, image, mask, camera, (subject,), {"seed": scene})
+
+
+def _in_shards(
+    record: Callable[[int, int], tuple[str, dict[str, bytes]]], groups: int, frames: int, shards: int
+) -> list[list[tuple[str, dict[str, bytes]]]]:
+    """The records of all frames of all groups, a group's in one shard."""
+    rows: list[list[tuple[str, dict[str, bytes]]]] = [[] for _ in range(shards)]
+    for group in range(groups):
+        rows[group * shards // groups] += [record(group, frame) for frame in range(frames)]
+    return rows
 
 
 def write_dataset(folder: Path, kind: str, records: list[list[tuple[str, dict[str, bytes]]]]) -> Path:

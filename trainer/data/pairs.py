@@ -116,10 +116,11 @@ def real_pair(
     `trainer.data.augment.world_from_crop`.
     """
     frame = group[index]
-    warp = jitter(_real_warp(frame, data.real_crop, data), data.real_crop, chance.rng("crop"))
+    picture = frame_image(frame)
+    warp = jitter(_real_warp(picture, data.real_crop, data), data.real_crop, chance.rng("crop"))
     far = [other for other in group if abs(other.number - frame.number) >= data.pair_min_gap_frames]
     partner_rng = chance.rng("partner")
-    image = _cut_image(frame, warp)
+    image = warp_image(picture, warp)
     if far:
         partner = _cut_image(far[partner_rng.integers(len(far))], warp)
     else:
@@ -139,10 +140,11 @@ def real_pair(
     if not frame.other_views:
         return replace(pair, view=pair.image, world_from_crop=_NOWHERE)
     other = frame.other_views[chance.rng("view").integers(len(frame.other_views))]
-    other_warp = jitter(_real_warp(other, data.real_crop, data), data.real_crop, chance.rng("crop of the view"))
+    other_picture = frame_image(other)
+    other_warp = jitter(_real_warp(other_picture, data.real_crop, data), data.real_crop, chance.rng("crop of the view"))
     other_warp = replace(other_warp, flip=warp.flip)
     change = draw_photometric(data.real_photometric, data.input_size_px, chance.rng("photometric of the view"))
-    image = apply_photometric(_cut_image(other, other_warp), change, chance.rng("noise of the view"))
+    image = apply_photometric(warp_image(other_picture, other_warp), change, chance.rng("noise of the view"))
     return replace(pair, view=image, world_from_crop=_to_world((frame, warp), (other, other_warp)), has_view=True)
 
 
@@ -171,8 +173,9 @@ def evaluation_pair(
     view, to_world = (image, _NOWHERE) if with_views else (None, None)
     if with_views and frame.other_views:
         other = frame.other_views[0]
-        other_warp = _real_warp(other, crop, data)
-        view, to_world = _cut_image(other, other_warp), _to_world((frame, warp), (other, other_warp))
+        other_picture = frame_image(other)
+        other_warp = _real_warp(other_picture, crop, data)
+        view, to_world = warp_image(other_picture, other_warp), _to_world((frame, warp), (other, other_warp))
     return Pair(
         key=frame.key,
         image=image,
@@ -243,9 +246,9 @@ def _neighbours(group: Group, index: int, max_gap: int) -> tuple[Frame, Frame] |
     return (before, after) if gap == number - before.number and gap <= max_gap else None
 
 
-def _real_warp(frame: Frame, crop: CropConfig, data: DataConfig) -> Warp:
-    """The crop of a real frame without chance."""
-    height, width = frame_image(frame).shape[:2]
+def _real_warp(picture: np.ndarray, crop: CropConfig, data: DataConfig) -> Warp:
+    """The crop of a real frame's picture [H, W, 3] without chance."""
+    height, width = picture.shape[:2]
     return centre_warp(None, width, height, crop, data.input_size_px)
 
 
